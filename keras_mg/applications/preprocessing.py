@@ -1,0 +1,46 @@
+"""Image normalisation shared by the families' `preprocess_input`."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_mg.layers import arguments
+
+
+def normalize(x, mean, std, data_format: str | None):
+    """`(x - mean) / std` per channel, of numpy arrays (copied) and of tensors.
+
+    Args:
+        x: images with values 0 to 255, 3D or 4D, the channels where `data_format` says.
+        mean: one number per channel, in 0 to 255.
+        std: one number per channel, in 0 to 255.
+        data_format: "channels_last", "channels_first" or None for Keras's global setting.
+
+    Returns:
+        An array or tensor of x's shape, floating point.
+
+    Raises:
+        ValueError: if `x` is not 3D or 4D or has another number of channels than `mean`.
+    """
+    data_format = arguments.standardize_data_format(data_format)
+    shape = tuple(x.shape)
+    if len(shape) not in (3, 4):
+        raise ValueError(f"preprocess_input takes 3D or 4D images. Received shape: {shape}")
+    axis = -1 if data_format == "channels_last" else -3
+    if shape[axis] != len(mean):
+        raise ValueError(
+            f"preprocess_input: images need {len(mean)} channels on axis {axis} "
+            f"(data_format={data_format!r}). Received shape: {shape}"
+        )
+    per_channel = (len(mean),) if axis == -1 else (len(mean), 1, 1)
+    mean = np.reshape(np.asarray(mean, "float32"), per_channel)
+    std = np.reshape(np.asarray(std, "float32"), per_channel)
+    if isinstance(x, np.ndarray):
+        x = x.astype(x.dtype if np.issubdtype(x.dtype, np.floating) else "float32")
+        return ((x - mean) / std).astype(x.dtype)
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+        x = keras.ops.cast(x, keras.config.floatx())
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    mean = keras.ops.convert_to_tensor(mean, dtype)
+    return (x - mean) / keras.ops.convert_to_tensor(std, dtype)

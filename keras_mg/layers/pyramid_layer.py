@@ -1,0 +1,65 @@
+"""What layers on multigrid tensors have in common."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_mg import ops
+from keras_mg.layers import arguments
+
+
+class PyramidLayer(keras.layers.Layer):
+    """Base of the layers whose input is a multigrid tensor: a list of grids, finest first.
+
+    Subclasses compute on native tensors between `enter` and `leave`.
+
+    Args:
+        data_format: "channels_last", "channels_first" or None for Keras's global setting.
+        **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.data_format = arguments.standardize_data_format(data_format)
+
+    @property
+    def input_grids(self) -> int | None:
+        """The number of grids that the layer takes, None for any."""
+        return None
+
+    def check_shapes(self, input_shape) -> list[tuple[int | None, ...]]:
+        """The shapes of the grids, after raising for a pyramid that the layer cannot take."""
+        shapes = arguments.as_shapes(input_shape)
+        arguments.check_pyramid(shapes, self.data_format, self.name, self.input_grids)
+        return shapes
+
+    def channels(self, shapes) -> list[int]:
+        """The channels of each grid."""
+        return [arguments.channels(s, self.data_format, self.name) for s in shapes]
+
+    def enter(self, inputs) -> list:
+        """The grids as native tensors. Sizes that were unknown at build time are checked here."""
+        grids = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        self.check_shapes([tuple(g.shape) for g in grids])
+        return [ops.to_native(g, self.data_format) for g in grids]
+
+    def leave(self, grids) -> list:
+        """Native tensors back in the layer's data format."""
+        return [ops.from_native(g, self.data_format) for g in grids]
+
+    def output_shapes(self, shapes, filters) -> list[tuple[int | None, ...]]:
+        """Shapes of grids of the same sides with `filters` channels each."""
+        return [
+            arguments.make_shape(
+                shape[0], *arguments.sides(shape, self.data_format), width, self.data_format
+            )
+            for shape, width in zip(shapes, filters, strict=True)
+        ]
+
+    def get_config(self):
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+def mixed_channels(channels: list[int]) -> list[int]:
+    """The channels of each grid after `ops.resample_concat`."""
+    return [sum(channels[max(i - 1, 0) : i + 2]) for i in range(len(channels))]

@@ -1,0 +1,24 @@
+"""Pure functions on tensors: the one place that knows which backend runs.
+
+Layers hand tensors over with `to_native`, compute on *native* tensors in the layout that the
+backend likes best (`native_format`), and hand the result back with `from_native`. On torch the
+native layout is `(batch, channels, height, width)` as a view of whatever the model holds, so a
+`channels_last` model runs torch's own channels-last kernels and copies nothing.
+"""
+
+from keras_mg.ops.backend import add_channels as add_channels
+from keras_mg.ops.backend import average_pool as average_pool
+from keras_mg.ops.backend import batch_norm as batch_norm
+from keras_mg.ops.backend import concatenate as concatenate
+from keras_mg.ops.backend import conv2d as conv2d
+from keras_mg.ops.backend import from_native as from_native
+from keras_mg.ops.backend import interleave as interleave
+from keras_mg.ops.backend import lay_out_kernel as lay_out_kernel
+from keras_mg.ops.backend import max_pool as max_pool
+from keras_mg.ops.backend import native_format as native_format
+from keras_mg.ops.backend import relu as relu
+from keras_mg.ops.backend import to_native as to_native
+from keras_mg.ops.backend import upsample as upsample
+from keras_mg.ops.grids import halved as halved
+from keras_mg.ops.grids import pool_grids as pool_grids
+from keras_mg.ops.grids import resample_concat as resample_concat

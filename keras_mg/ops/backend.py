@@ -1,0 +1,22 @@
+"""Picks the implementation of the primitives for the Keras backend in use."""
+
+import keras
+
+if keras.backend.backend() == "torch":
+    from keras_mg.ops import torch_ops as _implementation
+else:
+    from keras_mg.ops import keras_ops as _implementation
+
+add_channels = _implementation.add_channels
+average_pool = _implementation.average_pool
+batch_norm = _implementation.batch_norm
+concatenate = _implementation.concatenate
+conv2d = _implementation.conv2d
+from_native = _implementation.from_native
+interleave = _implementation.interleave
+lay_out_kernel = _implementation.lay_out_kernel
+max_pool = _implementation.max_pool
+native_format = _implementation.native_format
+relu = _implementation.relu
+to_native = _implementation.to_native
+upsample = _implementation.upsample

@@ -1,0 +1,64 @@
+"""Arithmetic of grids: their sizes, and moving data between neighbours of a pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras_mg.ops import backend
+
+
+def halved(size: int | None) -> int | None:
+    """The side of the next coarser grid: half of `size`, rounded up (None stays None)."""
+    return None if size is None else -(-size // 2)
+
+
+def _coarsen(x, data_format: str):
+    return backend.max_pool(x, 2, 2, 0, True, data_format)
+
+
+def resample_concat(grids: Sequence, data_format: str) -> list:
+    """Give every grid its neighbours' channels.
+
+    Grid `i` becomes the concatenation, in this order, of the 2x2 max-pooled (ceil mode) grid
+    `i - 1`, grid `i` itself, and the nearest-neighbour upsampled grid `i + 1`; neighbours that do
+    not exist are left out.
+
+    Args:
+        grids: native tensors, finest first, each side half of the one before, rounded up.
+        data_format: format of the native tensors.
+
+    Returns:
+        As many tensors of the same sides.
+    """
+    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
+    mixed = []
+    for i, x in enumerate(grids):
+        parts = [x]
+        if i > 0:
+            parts.insert(0, _coarsen(grids[i - 1], data_format))
+        if i + 1 < len(grids):
+            height, width = x.shape[rows], x.shape[columns]
+            parts.append(backend.upsample(grids[i + 1], height, width, data_format))
+        mixed.append(backend.concatenate(parts, data_format))
+    return mixed
+
+
+def pool_grids(grids: Sequence, merge: bool, drop_coarsest: bool, data_format: str) -> list:
+    """Max-pool every grid by 2 (ceil mode).
+
+    Args:
+        grids: native tensors, finest first.
+        merge: whether the two coarsest grids become one: the second coarsest is pooled and
+            concatenated in front of the coarsest, which is not pooled.
+        drop_coarsest: whether the coarsest grid is left out.
+        data_format: format of the native tensors.
+
+    Returns:
+        The pooled grids, finest first; one fewer with `merge` or `drop_coarsest`.
+    """
+    if drop_coarsest:
+        grids = grids[:-1]
+    if not merge:
+        return [_coarsen(x, data_format) for x in grids]
+    pooled = [_coarsen(x, data_format) for x in grids[:-1]]
+    return [*pooled[:-1], backend.concatenate([pooled[-1], grids[-1]], data_format)]

@@ -1,0 +1,135 @@
+"""The primitives in `keras.ops`, for every backend but torch. Same signatures as `torch_ops`."""
+
+from __future__ import annotations
+
+from keras import ops
+
+
+def native_format(data_format: str) -> str:
+    """The data format in which the primitives compute: here the layer's own."""
+    return data_format
+
+
+def to_native(x, data_format: str):
+    """`x` itself: these primitives compute in either data format."""
+    return x
+
+
+def from_native(x, data_format: str):
+    """The inverse of `to_native`."""
+    return x
+
+
+def lay_out_kernel(variable) -> None:
+    """Nothing to do: other backends choose their memory layout when they compile."""
+
+
+def _channel_axis(data_format: str) -> int:
+    return 3 if data_format == "channels_last" else 1
+
+
+def _spatial_pad(padding: int, data_format: str):
+    side = (padding, padding)
+    if data_format == "channels_last":
+        return ((0, 0), side, side, (0, 0))
+    return ((0, 0), (0, 0), side, side)
+
+
+def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format: str):
+    """Convolution with an HWIO `kernel` and `padding` zeros on each of the four sides."""
+    if padding:
+        x = ops.pad(x, _spatial_pad(padding, data_format))
+    # keras.ops.conv takes the number of groups from the shapes of input and kernel.
+    y = ops.conv(x, ops.convert_to_tensor(kernel), strides, "valid", data_format)
+    if bias is not None:
+        shape = [1, 1, 1, 1]
+        shape[_channel_axis(data_format)] = -1
+        y = y + ops.reshape(ops.convert_to_tensor(bias), shape)
+    return y
+
+
+def batch_norm(
+    x,
+    gamma,
+    beta,
+    moving_mean,
+    moving_variance,
+    training: bool,
+    momentum: float,
+    epsilon: float,
+    data_format: str,
+):
+    """Batch norm over all axes but channels; in training it moves the two statistics."""
+    axis = _channel_axis(data_format)
+    dtype = x.dtype
+    x = ops.cast(x, "float32")
+    if training:
+        axes = tuple(i for i in range(4) if i != axis)
+        mean, variance = ops.moments(x, axes)
+        samples = 1
+        for i in axes:
+            samples *= x.shape[i]
+        unbiased = variance * (samples / max(samples - 1, 1))
+        moving_mean.assign(moving_mean * momentum + mean * (1.0 - momentum))
+        moving_variance.assign(moving_variance * momentum + unbiased * (1.0 - momentum))
+    else:
+        mean, variance = moving_mean, moving_variance
+    y = ops.batch_normalization(x, mean, variance, axis, beta, gamma, epsilon)
+    return ops.cast(y, dtype)
+
+
+def relu(x):
+    """ReLU."""
+    return ops.relu(x)
+
+
+def add_channels(x, shortcut, data_format: str):
+    """`x + shortcut`; a shortcut with fewer channels is zero-padded, with more it is cut."""
+    axis = _channel_axis(data_format)
+    width, given = x.shape[axis], shortcut.shape[axis]
+    if given < width:
+        pad = [(0, 0)] * 4
+        pad[axis] = (0, width - given)
+        shortcut = ops.pad(shortcut, pad)
+    elif given > width:
+        shortcut = ops.take(shortcut, list(range(width)), axis)
+    return x + shortcut
+
+
+def concatenate(tensors, data_format: str):
+    """Concatenate along channels."""
+    return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, _channel_axis(data_format))
+
+
+def max_pool(x, pool_size: int, strides: int, padding: int, ceil_mode: bool, data_format: str):
+    """Max-pooling; the `padding` on each side, and what ceil mode adds, counts as minus infinity."""
+    if padding:
+        x = ops.pad(x, _spatial_pad(padding, data_format), constant_values=float("-inf"))
+    # With window = stride, "same" adds what ceil mode adds: at the end, and as minus infinity.
+    return ops.max_pool(x, pool_size, strides, "same" if ceil_mode else "valid", data_format)
+
+
+def average_pool(x, pool_size: int, data_format: str):
+    """Average-pooling with window = stride; rows and columns that are left over are dropped."""
+    if pool_size == 1:
+        return x
+    return ops.average_pool(x, pool_size, pool_size, "valid", data_format)
+
+
+def upsample(x, height: int, width: int, data_format: str):
+    """Nearest-neighbour upsampling by 2, cut to `height` x `width`."""
+    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
+    y = ops.repeat(ops.repeat(x, 2, rows), 2, columns)
+    if data_format == "channels_last":
+        return y[:, :height, :width, :]
+    return y[:, :, :height, :width]
+
+
+def interleave(x, groups: int, data_format: str):
+    """Channel `a * (channels / groups) + b` moves to `b * groups + a`."""
+    axis = _channel_axis(data_format)
+    shape = tuple(x.shape)
+    split = (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+    order = list(range(5))
+    order[axis], order[axis + 1] = axis + 1, axis
+    return ops.reshape(ops.transpose(ops.reshape(x, split), order), shape)

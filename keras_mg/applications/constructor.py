@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -19,21 +22,47 @@ POOLINGS = (None, "avg", "max")
 Trunk = Callable[[keras.KerasTensor, dict[str, Any]], Mapping[int, keras.KerasTensor]]
 
 
-ARGUMENTS = """
+class Classifier(Protocol):
+    """The signature of the constructors of image classifiers."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        include_top: bool = True,
+        weights: str | os.PathLike | None = None,
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = ...,
+        classifier_activation: str | Callable | None = "softmax",
+        name: str = ...,
+        *,
+        pyramid_outputs: bool = False,
+        data_format: str | None = None,
+        dtype: Any = None,
+        **options: Any,
+    ) -> keras.Model: ...
+
+
+_ARGUMENTS = """
     Args:
-        include_top: bool, whether the network ends in its classifier. Defaults to True.
+{leading}        include_top: bool, whether the network ends in its classifier. Defaults to True.
         weights: None (random initialisation), the tag of published weights, or the path of a
             `.weights.h5` or `.keras` file. Defaults to None.
         input_tensor: Keras tensor to use as the image input, or None. Defaults to None.
         input_shape: tuple, shape of an image without the batch axis, in `data_format`; a side may
-            be None. Defaults to {default}, without the top to sides of None.
+            be None. Defaults to {shape}, without the top to sides of None.
         pooling: without the top: None gives the last feature map, "avg" and "max" its global
             average or maximum. Defaults to None.
         classes: int, number of classes. Defaults to {classes}.
         classifier_activation: activation of the classifier; None gives logits. Defaults to
             "softmax".
         name: str, name of the model. Defaults to "{name}".
-        data_format: "channels_last", "channels_first" or None for Keras's global setting.
+        pyramid_outputs: bool, without the top: whether the output is a dict with the deepest
+            feature map of each resolution, "P2" at a quarter of the image's side, "P3" at an
+            eighth and so on. Defaults to False.
+{options}        data_format: "channels_last", "channels_first" or None for Keras's global setting.
         dtype: dtype or dtype policy of the layers ("mixed_bfloat16", ...) or None for Keras's
             global policy. The classifier itself computes in the policy's variable dtype.
 
@@ -43,7 +72,34 @@ ARGUMENTS = """
     Raises:
         ValueError: if an argument is not of its kind, if the image's sides do not suit the
             network, or if the weights are of another network.
-"""
+
+    Example:
+        >>> import keras_mg
+        >>> model = keras_mg.applications.{call}
+
+    Reference:
+        - {reference}
+    """
+
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument of one family, beyond the shared signature."""
+
+    default: Any
+    annotation: str
+    text: str  # its docstring entry
+
+    def parameter(self, name: str, kind) -> inspect.Parameter:
+        return inspect.Parameter(name, kind, default=self.default, annotation=self.annotation)
+
+    def entry(self, name: str) -> str:
+        default = "" if self.default is REQUIRED else f" Defaults to {self.default!r}."
+        lines = textwrap.wrap(f"{name}: {self.text}{default}", 88, subsequent_indent="    ")
+        return "".join(f"        {line}\n" for line in lines)
 
 
 def layer_arguments(data_format: str | None, dtype) -> dict[str, Any]:
@@ -110,105 +166,45 @@ def classifier_layer(classes: int, activation, features: int, zero_bias: bool, d
     )
 
 
-def make_model(images, outputs, input_tensor, name: str, network: str, weights, **loading):
+def check_outputs(include_top: bool, pooling: str | None, pyramid_outputs: bool) -> None:
+    """Raise for settings of the output that exclude each other."""
+    arguments.one_of("pooling", pooling, POOLINGS)
+    if pyramid_outputs and (include_top or pooling):
+        raise ValueError(
+            "pyramid_outputs=True needs include_top=False and pooling=None: its outputs are "
+            "feature maps. "
+            f"Received: include_top={include_top}, pooling={pooling!r}"
+        )
+
+
+def features(levels: Mapping[int, keras.KerasTensor], x, pooling, pyramid_outputs, common):
+    """The output of a network without its top.
+
+    Args:
+        levels: the deepest feature map of each level.
+        x: the feature map that the top reads.
+        pooling: None, "avg" or "max", as the constructors take it.
+        pyramid_outputs: whether the output is the dict of `levels`.
+        common: `data_format` and `dtype` of the layers.
+    """
+    if pyramid_outputs:
+        return {f"P{level}": levels[level] for level in sorted(levels)}
+    if pooling == "avg":
+        return keras.layers.GlobalAveragePooling2D(name="avg_pool", **common)(x)
+    if pooling == "max":
+        return keras.layers.GlobalMaxPooling2D(name="max_pool", **common)(x)
+    return x
+
+
+def make_model(images, outputs, input_tensor, name: str, network: str, weights) -> keras.Model:
     """The model from the caller's inputs to `outputs`, with its weights loaded."""
     inputs = images if input_tensor is None else keras.utils.get_source_inputs(images)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        load(model, weights, network=network, **loading)
+        load(model, weights, network=network)
     return model
-
-
-class Classifier(Protocol):
-    """The signature of the constructors of image classifiers."""
-
-    __name__: str
-
-    def __call__(
-        self,
-        include_top: bool = True,
-        weights: str | os.PathLike | None = None,
-        input_tensor: Any = None,
-        input_shape: tuple[int | None, ...] | None = None,
-        pooling: str | None = None,
-        classes: int = ...,
-        classifier_activation: str | Callable | None = "softmax",
-        name: str | None = None,
-        *,
-        data_format: str | None = None,
-        dtype: Any = None,
-    ) -> keras.Model: ...
-
-
-def classifier_constructor(
-    name: str,
-    summary: str,
-    trunk: Trunk,
-    *,
-    default_shape: tuple[int, int, int],
-    classes: int,
-    module: str,
-    zero_bias: bool = True,
-) -> Classifier:
-    """Make the constructor of one published classifier, the form that a table row takes.
-
-    Args:
-        name: the constructor's name, under which weights are registered, too.
-        summary: the head of its docstring: what the network is and what its image must be.
-        trunk: makes the feature maps.
-        default_shape: `(height, width, channels)` of the published network's image.
-        classes: the default number of classes.
-        module: the name of the family's module.
-        zero_bias: whether the classifier's bias starts at zero rather than uniformly.
-
-    Returns:
-        A function with the signature of `Classifier`.
-    """
-    default_classes = classes
-
-    def construct(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=default_classes,
-        classifier_activation="softmax",
-        name=default_name(name),
-        *,
-        data_format=None,
-        dtype=None,
-    ):
-        return classifier(
-            construct.__name__,
-            trunk,
-            default_shape,
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            name=name,
-            data_format=data_format,
-            dtype=dtype,
-            zero_bias=zero_bias,
-        )
-
-    construct.__name__ = construct.__qualname__ = name
-    construct.__module__ = module
-    construct.__doc__ = summary.rstrip() + "\n" + ARGUMENTS.format(
-        default=default_shape, classes=classes, name=default_name(name)
-    )
-    return construct
-
-
-def default_name(constructor_name: str) -> str:
-    """The default name of a constructor's model: its own in lower case."""
-    return constructor_name.lower()
 
 
 def classifier(
@@ -224,6 +220,7 @@ def classifier(
     classes: int,
     classifier_activation,
     name: str,
+    pyramid_outputs: bool,
     data_format: str | None,
     dtype,
     zero_bias: bool,
@@ -232,28 +229,135 @@ def classifier(
 
     Args:
         network: the constructor's name, under which weights are registered.
-        trunk: makes the feature maps.
+        trunk: makes the feature maps; the classifier reads the coarsest.
         default_shape: `(height, width, channels)` of the published network's image.
+        include_top: as the constructors take it, and so on to `dtype`.
+        weights: see `Classifier`.
+        input_tensor: see `Classifier`.
+        input_shape: see `Classifier`.
+        pooling: see `Classifier`.
+        classes: see `Classifier`.
+        classifier_activation: see `Classifier`.
+        name: see `Classifier`.
+        pyramid_outputs: see `Classifier`.
+        data_format: see `Classifier`.
+        dtype: see `Classifier`.
         zero_bias: whether the classifier's bias starts at zero rather than uniformly.
 
-    The other arguments are those of the constructors.
+    Returns:
+        The model.
     """
     common = layer_arguments(data_format, dtype)
     data_format = common["data_format"]
-    arguments.one_of("pooling", pooling, POOLINGS)
+    check_outputs(include_top, pooling, pyramid_outputs)
     images = image_input(input_tensor, input_shape, default_shape, include_top, data_format)
     levels = trunk(images, common)
     x = levels[max(levels)]
-    pooled = {**common, "name": f"{'max' if pooling == 'max' else 'avg'}_pool"}
     if include_top:
-        features = arguments.channels(tuple(x.shape), data_format, network)
-        x = keras.layers.GlobalAveragePooling2D(**{**pooled, "name": "avg_pool"})(x)
-        head = classifier_layer(
-            classes, classifier_activation, features, zero_bias, common["dtype"]
-        )
-        x = head(x)
-    elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(**pooled)(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(**pooled)(x)
-    return make_model(images, x, input_tensor, name, network, weights)
+        width = arguments.channels(tuple(x.shape), data_format, network)
+        head = classifier_layer(classes, classifier_activation, width, zero_bias, common["dtype"])
+        outputs = head(features(levels, x, "avg", False, common))
+    else:
+        outputs = features(levels, x, pooling, pyramid_outputs, common)
+    return make_model(images, outputs, input_tensor, name, network, weights)
+
+
+def classifier_constructor(
+    name: str,
+    summary: str,
+    make_trunk: Callable[..., Trunk],
+    *,
+    default_shape: tuple[int, int, int],
+    classes: int,
+    reference: str,
+    module: str,
+    zero_bias: bool = True,
+    leading: Mapping[str, Option] | None = None,
+    options: Mapping[str, Option] | None = None,
+    example: str = "",
+) -> Classifier:
+    """Make the constructor of one published classifier: what a table row becomes.
+
+    Args:
+        name: the constructor's name, under which weights are registered, too.
+        summary: the head of its docstring: what the network is and what its image must be.
+        make_trunk: takes the leading arguments and the options by name, and gives the trunk.
+        default_shape: `(height, width, channels)` of the published network's image.
+        classes: the default number of classes.
+        reference: the paper, as a Markdown link.
+        module: the name of the family's module.
+        zero_bias: whether the classifier's bias starts at zero rather than uniformly.
+        leading: arguments in front of the shared signature.
+        options: keyword arguments behind the shared signature.
+        example: the leading arguments of the docstring's example.
+
+    Returns:
+        A function with the signature of `Classifier`.
+    """
+    leading, options = leading or {}, options or {}
+
+    def build(**values) -> keras.Model:
+        trunk = make_trunk(**{key: values.pop(key) for key in (*leading, *options)})
+        return classifier(name, trunk, default_shape, zero_bias=zero_bias, **values)
+
+    documentation = _ARGUMENTS.format(
+        shape=default_shape,
+        classes=classes,
+        name=name.lower(),
+        call=f"{name}({example}include_top=False, pooling='avg')",
+        reference=reference,
+        leading=entries(leading),
+        options=entries(options),
+    )
+    signature = extended_signature(
+        Classifier, {"classes": classes, "name": name.lower()}, leading, options
+    )
+    return as_constructor(name, module, summary.rstrip() + "\n" + documentation, signature, build)
+
+
+def entries(options: Mapping[str, Option]) -> str:
+    """The docstring entries of a family's own arguments."""
+    return "".join(option.entry(key) for key, option in options.items())
+
+
+def extended_signature(
+    protocol: type,
+    defaults: Mapping[str, Any],
+    leading: Mapping[str, Option],
+    options: Mapping[str, Option],
+) -> inspect.Signature:
+    """The signature of `protocol` with a family's own arguments in front and behind.
+
+    Args:
+        protocol: a `Protocol` whose `__call__` ends in `**options`.
+        defaults: defaults that replace the protocol's.
+        leading: arguments to stand in front.
+        options: keyword arguments to stand behind.
+    """
+    shared = inspect.signature(protocol.__call__)
+    _, *parameters, _ = shared.parameters.values()  # neither self nor **options
+    return shared.replace(
+        parameters=[
+            *(o.parameter(k, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k, o in leading.items()),
+            *(p.replace(default=defaults.get(p.name, p.default)) for p in parameters),
+            *(o.parameter(k, inspect.Parameter.KEYWORD_ONLY) for k, o in options.items()),
+        ]
+    )
+
+
+def as_constructor(name: str, module: str, documentation: str, signature, build):
+    """A function of `signature` that calls `build` with all arguments by name."""
+
+    def construct(*args, **kwargs) -> keras.Model:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}(): {error}") from None
+        bound.apply_defaults()
+        return build(**bound.arguments)
+
+    construct.__name__ = construct.__qualname__ = name
+    construct.__module__ = module
+    construct.__signature__ = signature
+    construct.__doc__ = documentation
+    return construct

@@ -57,9 +57,7 @@ def preprocess_input(x, data_format: str | None = None, dataset: str = "cifar100
             `dataset` is none of these.
     """
     mean, std = STATISTICS[arguments.one_of("dataset", dataset, tuple(STATISTICS))]
-    return preprocessing.normalize(
-        x, [255 * m for m in mean], [255 * s for s in std], data_format
-    )
+    return preprocessing.normalize(x, [255 * m for m in mean], [255 * s for s in std], data_format)
 
 
 def _trunk(iterations, filters, share_smoother, stem, images, common):
@@ -107,6 +105,7 @@ def MgNet(
     classifier_activation: str | Callable | None = "softmax",
     name: str = "mgnet",
     *,
+    pyramid_outputs: bool = False,
     data_format: str | None = None,
     dtype=None,
 ) -> keras.Model:
@@ -136,6 +135,9 @@ def MgNet(
         classifier_activation: activation of the classifier; None gives logits. Defaults to
             "softmax".
         name: str, name of the model. Defaults to "mgnet".
+        pyramid_outputs: bool, without the top: whether the output is a dict with the feature map
+            of each grid, named by its level: "P0" at the image's side, "P1" at half of it and so
+            on. Defaults to False.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         dtype: dtype or dtype policy of the layers ("mixed_bfloat16", ...) or None for Keras's
             global policy. The classifier itself computes in the policy's variable dtype.
@@ -175,6 +177,7 @@ def MgNet(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name,
+        pyramid_outputs=pyramid_outputs,
         data_format=data_format,
         dtype=dtype,
         zero_bias=False,

@@ -17,6 +17,7 @@ from functools import partial
 import keras
 
 from keras_mg.applications import constructor, imagenet, preprocessing
+from keras_mg.applications.constructor import Option
 from keras_mg.layers import MultigridConv, MultigridInput, MultigridPool, MultigridResidual
 
 # Of RGB images in 0..255, as the authors normalise ImageNet.
@@ -160,24 +161,98 @@ def segmentation_network(start_layers: int, layers: Sequence[int], shortcut: str
     return Network("imagenet", (64, 32, 16, 8), blocks, True, start, shortcut)
 
 
-def _imagenet(name: str, layers: Sequence[int]) -> constructor.Classifier:
-    network = imagenet_network(layers)
+REFERENCE = "[Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)"
+
+_DROPOUT_OPTION = Option(
+    False, "bool", "bool, whether training drops features at the published rates (0 to 0.4)."
+)
+_SHORTCUT_OPTION = Option(
+    "B", "str", 'kind of the shortcuts, "A", "B" or "C" (see `MultigridResidual`).'
+)
+
+
+def _cifar(name: str, layers: int, residual: bool = False, progressive: bool = False):
+    kind = f"{'progressive ' if progressive else ''}{'residual ' if residual else ''}multigrid"
+    options = {} if name.startswith("MG") else {"dropout": _DROPOUT_OPTION}
+
+    def make_trunk(dropout: bool = False) -> constructor.Trunk:
+        return partial(trunk, cifar_network(layers, residual, progressive, dropout))
+
+    return constructor.classifier_constructor(
+        name,
+        f"""{name}: a {kind} network for 32x32 images, {layers} layer(s) per block.
+
+    Five blocks of multigrid {"residual blocks" if residual else "convolutions"} on three grids, the
+    last on two; a pooling follows each. Height and width of the image are multiples of 4.
+    """,
+        make_trunk,
+        default_shape=(32, 32, 3),
+        classes=100,
+        reference=REFERENCE,
+        module=__name__,
+        zero_bias=residual,
+        options=options,
+    )
+
+
+def _imagenet(name: str, layers: Sequence[int]):
+    def make_trunk() -> constructor.Trunk:
+        return partial(trunk, imagenet_network(layers))
+
     return constructor.classifier_constructor(
         name,
         f"""{name}: a residual multigrid network for ImageNet.
 
-    Three grids at 1/4, 1/8 and 1/16 of the image's side are convolved together; the stages have
-    {", ".join(map(str, layers))} residual blocks, and poolings merge the grids into one. With R-MG-34
-    the authors report 24.51 % single-crop top-1 error.
-
-    Height and width of the image are multiples of 16.
+    Three grids at 1/4, 1/8 and 1/16 of the image's side are convolved together; the four stages
+    have {", ".join(map(str, layers))} residual blocks, and the poolings between them merge the
+    grids into one. Height and width of the image are multiples of 16.
     """,
-        partial(trunk, network),
+        make_trunk,
         default_shape=(224, 224, 3),
         classes=1000,
+        reference=REFERENCE,
         module=__name__,
     )
 
 
+def _segmentation(name: str, start_layers: int, layers: Sequence[int]):
+    def make_trunk(shortcut: str) -> constructor.Trunk:
+        return partial(trunk, segmentation_network(start_layers, layers, shortcut))
+
+    return constructor.classifier_constructor(
+        name,
+        f"""{name}: a progressive residual multigrid network for ImageNet that keeps its grids.
+
+    Four grids at 1/4 to 1/32 of the image's side; the classifier reads the coarsest, and
+    `pyramid_outputs=True` gives all four, of which a segmentation head reads the finest ("P2").
+    Height and width of the image are multiples of 32.
+    """,
+        make_trunk,
+        default_shape=(224, 224, 3),
+        classes=1000,
+        reference=REFERENCE,
+        module=__name__,
+        options={"shortcut": _SHORTCUT_OPTION},
+    )
+
+
+MG6 = _cifar("MG6", 1)
+MG11 = _cifar("MG11", 2)
+MG16 = _cifar("MG16", 3)
+MG21 = _cifar("MG21", 4)
+PMG9 = _cifar("PMG9", 1, progressive=True)
+PMG16 = _cifar("PMG16", 2, progressive=True)
+PMG23 = _cifar("PMG23", 3, progressive=True)
+PMG30 = _cifar("PMG30", 4, progressive=True)
+RMG12 = _cifar("RMG12", 1, residual=True)
+RMG22 = _cifar("RMG22", 2, residual=True)
+RMG32 = _cifar("RMG32", 3, residual=True)
+RMG42 = _cifar("RMG42", 4, residual=True)
+PRMG16 = _cifar("PRMG16", 1, residual=True, progressive=True)
+PRMG30 = _cifar("PRMG30", 2, residual=True, progressive=True)
+PRMG44 = _cifar("PRMG44", 3, residual=True, progressive=True)
+PRMG58 = _cifar("PRMG58", 4, residual=True, progressive=True)
 RMG18 = _imagenet("RMG18", (2, 2, 2, 2))
 RMG34 = _imagenet("RMG34", (3, 4, 6, 3))
+PRMGSeg30 = _segmentation("PRMGSeg30", 2, (2, 2, 2))
+PRMGSeg52 = _segmentation("PRMGSeg52", 3, (4, 6, 3))

@@ -11,4 +11,11 @@ from keras_mg.layers.multigrid_conv import MultigridConv as MultigridConv
 from keras_mg.layers.multigrid_input import MultigridInput as MultigridInput
 from keras_mg.layers.multigrid_pool import MultigridPool as MultigridPool
 from keras_mg.layers.multigrid_residual import MultigridResidual as MultigridResidual
+from keras_mg.layers.multigrid_transposed_conv import (
+    MultigridTransposedConv as MultigridTransposedConv,
+)
 from keras_mg.layers.norm_activation import NormActivation as NormActivation
+from keras_mg.layers.residual_block import ResidualBlock as ResidualBlock
+from keras_mg.layers.transposed_conv_norm_activation import (
+    TransposedConvNormActivation as TransposedConvNormActivation,
+)

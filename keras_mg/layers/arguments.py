@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import keras
@@ -75,6 +76,16 @@ def make_dropouts(rate: float, grids: int, dtype) -> tuple[keras.layers.Dropout,
     if not rate:
         return ()
     return tuple(keras.layers.Dropout(rate, dtype=dtype) for _ in range(grids))
+
+
+def initializer(value):
+    """The Keras initializer that `value` names; of an initializer object, a copy.
+
+    An unseeded Keras initializer draws its seed when it is made and the same numbers at each call,
+    so two weights that share one object and a shape would start equal.
+    """
+    value = keras.initializers.get(value)
+    return value.clone() if isinstance(value, keras.initializers.Initializer) else value
 
 
 def elementwise_activation(activation):
@@ -154,7 +165,7 @@ def check_pyramid(shapes, data_format: str, layer: str, grids: int | None = None
         )
     for shape in shapes:
         channels(shape, data_format, layer)
-    for finer, coarser in zip(shapes, shapes[1:], strict=False):
+    for finer, coarser in itertools.pairwise(shapes):
         for have, got in zip(sides(finer, data_format), sides(coarser, data_format), strict=True):
             if have is not None and got is not None and got != ops.halved(have):
                 raise ValueError(

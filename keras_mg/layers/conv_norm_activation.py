@@ -31,6 +31,7 @@ class ConvNormActivation(Convolution):
         activation: element-wise Keras activation, or None for none. Defaults to "relu".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance. Defaults to 1e-5.
+        gamma_initializer: Keras initializer of the scale. Defaults to "ones".
         kernel_initializer: Keras initializer. Defaults to a normal with standard deviation
             `sqrt(2 / fan_out)`.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
@@ -69,6 +70,7 @@ class ConvNormActivation(Convolution):
         activation: str | None = "relu",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        gamma_initializer="ones",
         kernel_initializer=None,
         data_format: str | None = None,
         **kwargs,
@@ -86,14 +88,19 @@ class ConvNormActivation(Convolution):
         self.activation = arguments.elementwise_activation(activation)
         self.momentum = float(momentum)
         self.epsilon = float(epsilon)
+        self.gamma_initializer = arguments.initializer(gamma_initializer)
 
     def build(self, input_shape):
         super().build(input_shape)
         add_norm_weights(self, self.filters)
 
+    def normalize(self, x, training, residual=None):
+        """What follows the convolution, on native tensors (see `norm_activation.normalize`)."""
+        return normalize(self, x, training, residual)
+
     def run(self, x, training, residual=None):
         """The whole unit on a native tensor: what layers that hold units call."""
-        return normalize(self, self.convolve(x), training, residual)
+        return self.normalize(self.convolve(x), training, residual)
 
     def call(self, inputs, training=None):
         x = ops.to_native(inputs, self.data_format)
@@ -105,4 +112,5 @@ class ConvNormActivation(Convolution):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }

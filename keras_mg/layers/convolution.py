@@ -65,9 +65,7 @@ class Convolution(keras.layers.Layer):
         self.strides = arguments.positive_int("strides", strides)
         self.groups = arguments.positive_int("groups", groups)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = keras.initializers.get(
-            kernel_initializer or he_fan_out()
-        )
+        self.kernel_initializer = arguments.initializer(kernel_initializer or he_fan_out())
         self.data_format = arguments.standardize_data_format(data_format)
         if self.filters % self.groups:
             raise ValueError(

@@ -107,9 +107,7 @@ class MultigridConv(PyramidLayer):
         """The layer on native tensors, dropping aside: what layers that hold this one call."""
         mixed = ops.resample_concat(grids, ops.native_format(self.data_format))
         if self.dropouts:
-            mixed = [
-                d(x, training=training) for d, x in zip(self.dropouts, mixed, strict=True)
-            ]
+            mixed = [d(x, training=training) for d, x in zip(self.dropouts, mixed, strict=True)]
         return [unit.run(x, training) for unit, x in zip(self.units, mixed, strict=True)]
 
     def call(self, inputs, training=None):

@@ -11,12 +11,14 @@ from keras_mg.ops.backend import average_pool as average_pool
 from keras_mg.ops.backend import batch_norm as batch_norm
 from keras_mg.ops.backend import concatenate as concatenate
 from keras_mg.ops.backend import conv2d as conv2d
+from keras_mg.ops.backend import conv2d_transpose as conv2d_transpose
 from keras_mg.ops.backend import from_native as from_native
 from keras_mg.ops.backend import interleave as interleave
 from keras_mg.ops.backend import lay_out_kernel as lay_out_kernel
 from keras_mg.ops.backend import max_pool as max_pool
 from keras_mg.ops.backend import native_format as native_format
 from keras_mg.ops.backend import relu as relu
+from keras_mg.ops.backend import subsample as subsample
 from keras_mg.ops.backend import to_native as to_native
 from keras_mg.ops.backend import upsample as upsample
 from keras_mg.ops.grids import halved as halved

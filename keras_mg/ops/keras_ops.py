@@ -41,11 +41,22 @@ def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format
         x = ops.pad(x, _spatial_pad(padding, data_format))
     # keras.ops.conv takes the number of groups from the shapes of input and kernel.
     y = ops.conv(x, ops.convert_to_tensor(kernel), strides, "valid", data_format)
-    if bias is not None:
-        shape = [1, 1, 1, 1]
-        shape[_channel_axis(data_format)] = -1
-        y = y + ops.reshape(ops.convert_to_tensor(bias), shape)
-    return y
+    return _add_bias(y, bias, data_format)
+
+
+def _add_bias(x, bias, data_format: str):
+    if bias is None:
+        return x
+    shape = [1, 1, 1, 1]
+    shape[_channel_axis(data_format)] = -1
+    return x + ops.reshape(ops.convert_to_tensor(bias), shape)
+
+
+def conv2d_transpose(x, kernel, bias, strides: int, data_format: str):
+    """Transposed convolution without padding; the `kernel` is `(height, width, out, in)`."""
+    kernel = ops.convert_to_tensor(kernel)
+    y = ops.conv_transpose(x, kernel, strides, "valid", data_format=data_format)
+    return _add_bias(y, bias, data_format)
 
 
 def batch_norm(
@@ -102,7 +113,7 @@ def concatenate(tensors, data_format: str):
 
 
 def max_pool(x, pool_size: int, strides: int, padding: int, ceil_mode: bool, data_format: str):
-    """Max-pooling; the `padding` on each side, and what ceil mode adds, counts as minus infinity."""
+    """Max-pooling; `padding` on each side and what ceil mode adds count as minus infinity."""
     if padding:
         x = ops.pad(x, _spatial_pad(padding, data_format), constant_values=float("-inf"))
     # With window = stride, "same" adds what ceil mode adds: at the end, and as minus infinity.
@@ -133,3 +144,10 @@ def interleave(x, groups: int, data_format: str):
     order = list(range(5))
     order[axis], order[axis + 1] = axis + 1, axis
     return ops.reshape(ops.transpose(ops.reshape(x, split), order), shape)
+
+
+def subsample(x, strides: int, data_format: str):
+    """Every `strides`-th row and column, from the first on."""
+    if data_format == "channels_last":
+        return x[:, ::strides, ::strides, :]
+    return x[:, :, ::strides, ::strides]

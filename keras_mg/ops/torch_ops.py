@@ -47,6 +47,12 @@ def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format
     )
 
 
+def conv2d_transpose(x, kernel, bias, strides: int, data_format: str):
+    """Transposed convolution without padding; the `kernel` is `(height, width, out, in)`."""
+    weight = kernel.value.permute(3, 2, 0, 1)
+    return F.conv_transpose2d(x, weight, None if bias is None else bias.value, strides)
+
+
 def batch_norm(
     x,
     gamma,
@@ -106,7 +112,7 @@ def concatenate(tensors, data_format: str):
 
 
 def max_pool(x, pool_size: int, strides: int, padding: int, ceil_mode: bool, data_format: str):
-    """Max-pooling; the `padding` on each side, and what ceil mode adds, counts as minus infinity."""
+    """Max-pooling; `padding` on each side and what ceil mode adds count as minus infinity."""
     return F.max_pool2d(x, pool_size, strides, padding, ceil_mode=ceil_mode)
 
 
@@ -132,3 +138,8 @@ def interleave(x, groups: int, data_format: str):
         return y.transpose(3, 4).reshape(n, height, width, channels).permute(0, 3, 1, 2)
     y = x.reshape(n, groups, channels // groups, height, width).transpose(1, 2)
     return y.reshape(n, channels, height, width)
+
+
+def subsample(x, strides: int, data_format: str):
+    """Every `strides`-th row and column, from the first on."""
+    return x if strides == 1 else x[:, :, ::strides, ::strides]

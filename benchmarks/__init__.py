@@ -1,0 +1,1 @@
+"""Speed benchmarks of keras_mg against networks hand-written in plain PyTorch (not installed)."""

@@ -1,0 +1,100 @@
+"""Learned upsampling of a pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_mg.layers import arguments
+from keras_mg.layers.pyramid_layer import PyramidLayer
+from keras_mg.layers.transposed_conv_norm_activation import TransposedConvNormActivation
+
+
+@keras.saving.register_keras_serializable(package="keras_mg")
+class MultigridTransposedConv(PyramidLayer):
+    """Doubles every grid of a pyramid with a 2x2 transposed convolution of its own.
+
+    `y_i = activation(BN_i(k_i *^T x_i + b_i))`; the grids do not mix.
+
+    Args:
+        filters: int or sequence of ints, output channels of each grid, finest first.
+        activation: element-wise Keras activation, or None for none. Defaults to "relu".
+        momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
+        epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
+        data_format: "channels_last", "channels_first" or None for Keras's global setting.
+        **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
+
+    Input shape:
+        A list of 4D shapes, finest first, each with half the side of the one before, rounded up.
+
+    Output shape:
+        Twice the sides, `filters[i]` channels on grid `i`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, or if the input is no pyramid of as many
+            grids as `filters`.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from keras_mg.layers import MultigridTransposedConv
+        >>> grids = [np.ones((1, s, s, 8), "float32") for s in (8, 4)]
+        >>> layer = MultigridTransposedConv((32, 16), data_format="channels_last")
+        >>> [tuple(g.shape) for g in layer(grids)]
+        [(1, 16, 16, 32), (1, 8, 8, 16)]
+
+    Reference:
+        - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
+    """
+
+    def __init__(
+        self,
+        filters: int | Sequence[int],
+        activation: str | None = "relu",
+        momentum: float = arguments.MOMENTUM,
+        epsilon: float = arguments.EPSILON,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        self.filters = arguments.positive_ints("filters", filters)
+        self.activation = arguments.elementwise_activation(activation)
+        self.momentum = float(momentum)
+        self.epsilon = float(epsilon)
+        self.units = tuple(
+            TransposedConvNormActivation(
+                width,
+                activation=activation,
+                momentum=momentum,
+                epsilon=epsilon,
+                data_format=self.data_format,
+                dtype=self.dtype_policy,
+                name=f"grid_{i}",
+            )
+            for i, width in enumerate(self.filters)
+        )
+
+    @property
+    def input_grids(self) -> int:
+        return len(self.filters)
+
+    def build(self, input_shape):
+        for unit, shape in zip(self.units, self.check_shapes(input_shape), strict=True):
+            unit.build(shape)
+
+    def call(self, inputs, training=None):
+        grids = self.enter(inputs)
+        return self.leave([u.run(x, training) for u, x in zip(self.units, grids, strict=True)])
+
+    def compute_output_shape(self, input_shape):
+        shapes = self.check_shapes(input_shape)
+        return [u.compute_output_shape(s) for u, s in zip(self.units, shapes, strict=True)]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": list(self.filters),
+            "activation": keras.activations.serialize(self.activation),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+        }

@@ -38,6 +38,7 @@ class Classifier(Protocol):
         classifier_activation: str | Callable | None = "softmax",
         name: str = ...,
         *,
+        skip_mismatch: bool = False,
         pyramid_outputs: bool = False,
         data_format: str | None = None,
         dtype: Any = None,
@@ -59,6 +60,9 @@ _ARGUMENTS = """
         classifier_activation: activation of the classifier; None gives logits. Defaults to
             "softmax".
         name: str, name of the model. Defaults to "{name}".
+        skip_mismatch: bool, whether layers that do not fit the weights file keep their own
+            weights, with a warning, instead of raising: for a new classifier on a whole network.
+            Defaults to False.
         pyramid_outputs: bool, without the top: whether the output is a dict with the deepest
             feature map of each resolution, "P2" at a quarter of the image's side, "P3" at an
             eighth and so on. Defaults to False.
@@ -196,14 +200,16 @@ def features(levels: Mapping[int, keras.KerasTensor], x, pooling, pyramid_output
     return x
 
 
-def make_model(images, outputs, input_tensor, name: str, network: str, weights) -> keras.Model:
+def make_model(
+    images, outputs, input_tensor, name: str, network: str, weights, skip_mismatch: bool
+) -> keras.Model:
     """The model from the caller's inputs to `outputs`, with its weights loaded."""
     inputs = images if input_tensor is None else keras.utils.get_source_inputs(images)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]
     model = keras.Model(inputs, outputs, name=name)
     if weights is not None:
-        load(model, weights, network=network)
+        load(model, weights, network=network, skip_mismatch=skip_mismatch)
     return model
 
 
@@ -220,6 +226,7 @@ def classifier(
     classes: int,
     classifier_activation,
     name: str,
+    skip_mismatch: bool,
     pyramid_outputs: bool,
     data_format: str | None,
     dtype,
@@ -239,6 +246,7 @@ def classifier(
         classes: see `Classifier`.
         classifier_activation: see `Classifier`.
         name: see `Classifier`.
+        skip_mismatch: see `Classifier`.
         pyramid_outputs: see `Classifier`.
         data_format: see `Classifier`.
         dtype: see `Classifier`.
@@ -259,7 +267,7 @@ def classifier(
         outputs = head(features(levels, x, "avg", False, common))
     else:
         outputs = features(levels, x, pooling, pyramid_outputs, common)
-    return make_model(images, outputs, input_tensor, name, network, weights)
+    return make_model(images, outputs, input_tensor, name, network, weights, skip_mismatch)
 
 
 def classifier_constructor(

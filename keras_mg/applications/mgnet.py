@@ -105,6 +105,7 @@ def MgNet(
     classifier_activation: str | Callable | None = "softmax",
     name: str = "mgnet",
     *,
+    skip_mismatch: bool = False,
     pyramid_outputs: bool = False,
     data_format: str | None = None,
     dtype=None,
@@ -135,6 +136,9 @@ def MgNet(
         classifier_activation: activation of the classifier; None gives logits. Defaults to
             "softmax".
         name: str, name of the model. Defaults to "mgnet".
+        skip_mismatch: bool, whether layers that do not fit the weights file keep their own
+            weights, with a warning, instead of raising: for a new classifier on a whole network.
+            Defaults to False.
         pyramid_outputs: bool, without the top: whether the output is a dict with the feature map
             of each grid, named by its level: "P0" at the image's side, "P1" at half of it and so
             on. Defaults to False.
@@ -177,6 +181,7 @@ def MgNet(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name,
+        skip_mismatch=skip_mismatch,
         pyramid_outputs=pyramid_outputs,
         data_format=data_format,
         dtype=dtype,

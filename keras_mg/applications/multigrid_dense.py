@@ -63,6 +63,7 @@ class DenseNetwork(Protocol):
         *,
         filters: Sequence[int] = FILTERS,
         output_bias: float = 0.0,
+        skip_mismatch: bool = False,
         pyramid_outputs: bool = False,
         data_format: str | None = None,
         dtype: Any = None,
@@ -88,6 +89,9 @@ _ARGUMENTS = """
             {filters}.
         output_bias: float, what the shift of the output maps' batch norm starts at; a negative
             value starts the maps near "nothing here", which suits rare objects. Defaults to 0.
+        skip_mismatch: bool, whether layers that do not fit the weights file keep their own
+            weights, with a warning, instead of raising: for a new classifier on a whole network.
+            Defaults to False.
         pyramid_outputs: bool, without the top: whether the output is a dict with the deepest
             feature map of each resolution, "P0" at the image's side, "P1" at half of it and so
             on. Defaults to False.
@@ -160,6 +164,7 @@ def dense_constructor(
         name: str,
         filters,
         output_bias,
+        skip_mismatch,
         pyramid_outputs,
         data_format,
         dtype,
@@ -184,7 +189,9 @@ def dense_constructor(
             )(x)
         else:
             x = constructor.features(levels, grids[0], pooling, pyramid_outputs, common)
-        return constructor.make_model(images, x, input_tensor, name, network, weights)
+        return constructor.make_model(
+            images, x, input_tensor, name, network, weights, skip_mismatch
+        )
 
     network = name
     documentation = _ARGUMENTS.format(

@@ -1,0 +1,61 @@
+# One command does everything, set-up included. `make help` lists them.
+#   PYTHON=python3.12   the interpreter that makes the virtual environment (3.11 or newer)
+#   VENV=.venv          where it stands
+#   ARGS="-k igc -x"    further arguments of the command that the target runs
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+export KERAS_BACKEND = torch
+
+BIN = $(VENV)/bin
+# Scripts of another project, or of an activated environment, must not come first.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL = help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format gpu-test benchmark clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits and show what it sees
+	$(BIN)/python applications/multigrid/segment_digits.py --output-dir demo_output $(ARGS)
+
+test: lint ## check style and types, then run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## write the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+gpu-test: $(VENV)/.installed-dev ## run the tests that need CUDA
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+benchmark: $(VENV)/.installed-dev ## compare the speed with hand-written PyTorch (ARGS="NAME ...")
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove the virtual environment, caches and what the demo wrote
+	rm -rf $(VENV) demo_output build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An install is repeated only when what it installs has changed.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "keras-mg needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
+	  echo "Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments." >&2; \
+	  echo "Debian and Ubuntu: apt install python3-venv; or name another: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,77 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_mg import default_backend
+
+
+@pytest.fixture
+def fresh_machine(monkeypatch, tmp_path):
+    """No Keras, no choice of a backend, no TensorFlow: the state after a plain install."""
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(default_backend.importlib.util, "find_spec", lambda name: None)
+    return tmp_path
+
+
+def test_torch_where_keras_would_miss_tensorflow(fresh_machine):
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+def test_torch_after_keras_wrote_its_default_file(fresh_machine):
+    (fresh_machine / "keras.json").write_text(json.dumps({"backend": "tensorflow"}))
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\x00"])
+def test_torch_where_the_settings_are_unreadable(fresh_machine, text):
+    (fresh_machine / "keras.json").write_text(text)
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+def test_an_installed_tensorflow_stays_the_default(fresh_machine, monkeypatch):
+    monkeypatch.setattr(default_backend.importlib.util, "find_spec", lambda name: object())
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == ""
+
+
+def test_the_environment_wins(fresh_machine, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+def test_keras_json_wins(fresh_machine):
+    (fresh_machine / "keras.json").write_text(json.dumps({"backend": "jax"}))
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == ""
+
+
+def test_an_imported_keras_is_left_alone(fresh_machine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", object())
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == ""
+
+
+@pytest.mark.skipif(
+    default_backend.importlib.util.find_spec("tensorflow") is not None,
+    reason="with TensorFlow installed Keras's own default works",
+)
+def test_the_package_imports_in_a_new_process_with_nothing_set(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("KERAS_")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = "import keras_mg, keras; print(keras.backend.backend(), keras_mg.__version__)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    from keras_mg import __version__
+
+    assert result.stdout.split() == ["torch", __version__]

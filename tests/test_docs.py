@@ -1,0 +1,129 @@
+"""Every example runs: the docstrings' and the Markdown files'. Every relative link resolves.
+
+A `>>>` example sees the names of its module, as doctest has it, and its output is compared. A
+fenced `python` block starts from nothing and has to import what it uses; words after `python` on
+the fence (`slow`, `network`) become the test's marks.
+"""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import keras_mg
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_OURS = {"build", "dist", "node_modules", "demo_output", "outputs"}
+
+FENCE = re.compile(r"^(?P<indent> *)```python(?P<words>[^\n]*)\n(?P<code>.*?)^ *```", re.M | re.S)
+ANY_FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
+LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
+HEADING = re.compile(r"^#+ +(.*?) *#*$", re.M)
+
+
+def fenced_blocks(text):
+    """Yield `(line, words, code)` for each fenced `python` block, its indentation taken off."""
+    for match in FENCE.finditer(text):
+        code = inspect.cleandoc("\n" + match["code"])
+        yield text.count("\n", 0, match.start()) + 1, match["words"].split(), code
+
+
+def broken_links(text, path):
+    """Return the relative links of a Markdown text that lead nowhere."""
+    broken = []
+    for target in LINK.findall(ANY_FENCE.sub("", text)):
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue  # an address, not a path
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists():
+            broken.append(target)
+        elif anchor and file.suffix == ".md":
+            source = text if file == path else file.read_text(encoding="utf-8")
+            if anchor not in {slug(heading) for heading in HEADING.findall(source)}:
+                broken.append(target)
+    return broken
+
+
+def slug(heading):
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def markdown_files():
+    for path in sorted(ROOT.rglob("*.md")):
+        parts = path.relative_to(ROOT).parts
+        if not any(part.startswith(".") or part in NOT_OURS for part in parts):
+            yield path
+
+
+def documented_objects():
+    """Yield a `DocTest` for every docstring of the package, with or without `>>>` examples."""
+    finder = doctest.DocTestFinder(exclude_empty=False)
+    names = [keras_mg.__name__]
+    names += [m.name for m in pkgutil.walk_packages(keras_mg.__path__, "keras_mg.")]
+    for name in names:
+        yield from finder.find(importlib.import_module(name))
+
+
+def _block_parameters():
+    for path in markdown_files():
+        for line, words, code in fenced_blocks(path.read_text(encoding="utf-8")):
+            marks = [getattr(pytest.mark, word) for word in words]
+            yield pytest.param(code, id=f"{path.relative_to(ROOT)}:{line}", marks=marks)
+    for documented in documented_objects():
+        for line, words, code in fenced_blocks(documented.docstring or ""):
+            marks = [getattr(pytest.mark, word) for word in words]
+            yield pytest.param(code, id=f"{documented.name}:{line}", marks=marks)
+
+
+DOCTESTS = [pytest.param(d, id=d.name) for d in documented_objects() if d.examples]
+
+
+@pytest.mark.parametrize("code", list(_block_parameters()))
+def test_fenced_example_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "<example>", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("documented", DOCTESTS)
+def test_docstring_example_prints_what_it_says(documented, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(documented, out=report.append)
+    assert runner.failures == 0, "".join(report)
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in markdown_files()]
+)
+def test_relative_links_resolve(path):
+    assert broken_links(path.read_text(encoding="utf-8"), path) == []
+
+
+def test_examples_are_found():
+    assert DOCTESTS, "no docstring has a >>> example"
+    assert any("README.md" in str(path) for path in markdown_files())
+
+
+def test_a_broken_link_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    text = """# One Heading: here
+    [gone](gone.md) [no such part](#elsewhere) [web](https://example.org/gone)
+    [itself](page.md) [part](#one-heading-here) [far part](page.md#one-heading-here)
+    ```
+    [in code](gone.md)
+    ```
+    """
+    page.write_text(text, encoding="utf-8")
+    assert broken_links(text, page) == ["gone.md", "#elsewhere"]
+
+
+def test_a_fenced_block_is_read_with_its_marks():
+    text = "Words.\n\n  ```python network\n  if True:\n      x = 1\n  ```\n```bash\nrm\n```\n"
+    assert list(fenced_blocks(text)) == [(3, ["network"], "if True:\n    x = 1")]

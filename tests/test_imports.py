@@ -1,0 +1,179 @@
+"""Imports go one way, heavy packages load late, scripts keep to the public interface.
+
+All of it is read from the syntax tree, so that no import has to succeed for the rule to be checked.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "keras_mg"
+
+# Left to right: a part may import itself and what stands before it.
+ORDER = ["default_backend", "ops", "layers", "models", "weights", "applications", "recipes", "cli"]
+
+# These cost seconds to import or are optional, so they load inside the function that needs them.
+# torch is the exception in `ops`, whose torch module is imported only when torch is the backend.
+LATE = ["torch", "jax", "tensorflow", "tensorflow_datasets", "keras_cv", "sklearn", "matplotlib"]
+
+SCRIPT_FOLDERS = ["applications", "examples"]
+
+
+def imported_names(tree, module, is_package):
+    """Yield `(node, dotted name, late)` for each import; `late` if it runs inside a function."""
+    home = module.split(".") if is_package else module.split(".")[:-1]
+    for node, late in _walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node, alias.name, late
+        elif isinstance(node, ast.ImportFrom):
+            base = home[: len(home) - node.level + 1] if node.level else []
+            source = ".".join(base + ([node.module] if node.module else []))
+            for alias in node.names:
+                yield node, f"{source}.{alias.name}", late
+
+
+def _walk(node, late=False):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue  # never runs
+        yield child, late
+        inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from _walk(child, late or inside)
+
+
+def package_violations(source, module, is_package=False):
+    """Return the broken rules of one file of the package, as readable lines."""
+    problems = []
+    own = module.split(".")[1] if "." in module else None
+    for node, name, late in imported_names(ast.parse(source), module, is_package):
+        where = f"{module}:{node.lineno}"
+        top, *rest = name.split(".")
+        if top in LATE and not late and not (top == "torch" and own == "ops"):
+            problems.append(f"{where} imports {top} at module level; import it where it is used")
+        if top != PACKAGE or own is None:
+            continue
+        if not rest:
+            problems.append(f"{where} imports the bare {PACKAGE}; import the submodule")
+        elif rest[0] not in ORDER:
+            problems.append(f"{where} imports {PACKAGE}.{rest[0]}, which has no place in ORDER")
+        elif own not in ORDER:
+            problems.append(f"{where}: {PACKAGE}.{own} has no place in ORDER")
+        elif ORDER.index(rest[0]) > ORDER.index(own):
+            problems.append(f"{where}: {own} imports {rest[0]}, which comes after it")
+    return problems
+
+
+def script_violations(source, name):
+    """Return where a script leaves the public interface, as readable lines."""
+    tree = ast.parse(source)
+    problems = []
+    for node, imported, _ in imported_names(tree, name, is_package=False):
+        parts = imported.split(".")
+        if parts[:2] == ["keras", "src"]:
+            problems.append(f"{name}:{node.lineno} imports keras.src")
+        if parts[0] == "tests":
+            problems.append(f"{name}:{node.lineno} imports the tests")
+        if parts[0] == PACKAGE and any(part.startswith("_") for part in parts[1:]):
+            problems.append(f"{name}:{node.lineno} imports the private {imported}")
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute):
+            continue
+        parts = ast.unparse(node).split(".")
+        if parts[0] == PACKAGE and node.attr.startswith("_") and node.attr != "__version__":
+            problems.append(f"{name}:{node.lineno} uses the private {ast.unparse(node)}")
+        if parts == ["keras", "src"]:
+            problems.append(f"{name}:{node.lineno} uses keras.src")
+    return problems
+
+
+def _package_files():
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        yield path, ".".join(parts[:-1] if is_package else parts), is_package
+
+
+def test_the_package_keeps_the_order():
+    files = list(_package_files())
+    assert len(files) > 10, "the walk over the package finds no files"
+    problems = []
+    for path, module, is_package in files:
+        problems += package_violations(path.read_text(encoding="utf-8"), module, is_package)
+    assert not problems, "\n".join(problems)
+
+
+def test_the_scripts_use_the_public_interface():
+    problems = []
+    for folder in SCRIPT_FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            problems += script_violations(path.read_text(encoding="utf-8"), name)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        ("keras_mg.layers.a", "from keras_mg.applications import igc", "applications, which comes"),
+        ("keras_mg.layers.a", "from ..applications.igc import IGC", "applications, which comes"),
+        ("keras_mg.layers.a", "import keras_mg.recipes.b as b", "recipes, which comes after"),
+        ("keras_mg.layers.a", "def f():\n    from keras_mg import cli", "cli, which comes after"),
+        ("keras_mg.layers.a", "import keras_mg", "bare keras_mg"),
+        ("keras_mg.layers.a", "from keras_mg import Model", "Model, which has no place"),
+        ("keras_mg.layers.a", "from .. import Model", "Model, which has no place"),
+        ("keras_mg.layers.a", "from keras_mg.extra.b import c", "extra, which has no place"),
+        ("keras_mg.extra.a", "from keras_mg.ops.b import c", "extra has no place"),
+        ("keras_mg.layers.a", "import torch", "torch at module level"),
+        ("keras_mg.layers.a", "import torch.nn.functional as F", "torch at module level"),
+        ("keras_mg.layers.a", "try:\n    from torch import nn\nexcept E: pass", "torch at module"),
+        ("keras_mg.ops.a", "import jax.numpy as jnp", "jax at module level"),
+        ("keras_mg.recipes.a", "class A:\n    import sklearn.datasets", "sklearn at module level"),
+        ("keras_mg", "import tensorflow", "tensorflow at module level"),
+    ],
+)
+def test_the_checker_sees_a_bad_import(module, source, expected):
+    problems = package_violations(source, module)
+    assert len(problems) == 1
+    assert expected in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "is_package", "source"),
+    [
+        ("keras_mg.ops.torch_ops", False, "import torch"),
+        ("keras_mg.ops", True, "from .backend import conv2d as conv2d"),
+        ("keras_mg.layers", True, "from keras_mg.layers.a import A as A"),
+        ("keras_mg.layers.a", False, "from keras_mg.ops import grids\nfrom .b import B"),
+        ("keras_mg.layers.a", False, "from .. import ops\nfrom keras_mg import ops"),
+        ("keras_mg.recipes.a", False, "def f():\n    import matplotlib.pyplot as plt"),
+        ("keras_mg.weights.a", False, "class A:\n    def f(self):\n        import torch"),
+        ("keras_mg.layers.a", False, "if TYPE_CHECKING:\n    import torch"),
+        ("keras_mg", True, "from keras_mg import layers as layers"),
+        ("keras_mg.cli", False, "from keras_mg.recipes.a import f\nimport torchvision"),
+    ],
+)
+def test_the_checker_lets_a_good_import_pass(module, is_package, source):
+    assert package_violations(source, module, is_package) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras_mg.layers import _private",
+        "import keras_mg._private",
+        "import keras_mg\nkeras_mg.layers._private()",
+        "from keras.src import backend",
+        "import keras\nkeras.src.backend",
+        "from tests.conftest import SEED",
+    ],
+)
+def test_the_checker_sees_a_script_go_private(source):
+    assert len(script_violations(source, "examples/a.py")) == 1
+
+
+def test_the_checker_lets_a_public_script_pass():
+    source = "import keras, keras_mg\nkeras_mg.layers.MultigridConv\nprint(keras_mg.__version__)"
+    assert script_violations(source, "examples/a.py") == []

@@ -1,0 +1,152 @@
+"""What is installed: the wheel's files and metadata, the version, the declared dependencies."""
+
+import ast
+import importlib
+import re
+import sys
+import tomllib
+import zipfile
+from email.parser import BytesParser
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import keras_mg
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+INIT_FILES = sorted((ROOT / "keras_mg").rglob("__init__.py"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel that `pip install .` would install, opened."""
+    from hatchling import build
+
+    folder = tmp_path_factory.mktemp("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)  # where a build backend is told to look
+        name = build.build_wheel(str(folder))
+    with zipfile.ZipFile(folder / name) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def wheel_metadata(wheel):
+    (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+    return BytesParser().parsebytes(wheel.read(name))
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    packaged = {n for n in wheel.namelist() if ".dist-info/" not in n}
+    expected = {
+        str(path.relative_to(ROOT).as_posix())
+        for path in (ROOT / "keras_mg").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert packaged == expected
+
+
+def test_the_wheel_holds_data_types_and_licence(wheel):
+    names = wheel.namelist()
+    assert "keras_mg/applications/data/imagenet_classes.txt" in names
+    assert "keras_mg/py.typed" in names
+    (licence,) = [n for n in names if n.endswith("/licenses/LICENSE")]
+    assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_metadata_says_what_the_readme_says(wheel_metadata):
+    assert wheel_metadata["Name"] == "keras-mg"
+    assert wheel_metadata["Version"] == keras_mg.__version__
+    assert wheel_metadata["License-Expression"] == "Apache-2.0"
+    assert wheel_metadata["Requires-Python"] == ">=3.11"
+    assert {"data", "cv", "jax", "test", "dev"} <= set(wheel_metadata.get_all("Provides-Extra"))
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" in PROJECT["dynamic"]
+    assert "version" not in PROJECT
+    assigned = []
+    for path in (ROOT / "keras_mg").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign) and "__version__" in map(ast.unparse, node.targets):
+                assigned.append(path.relative_to(ROOT).as_posix())
+    assert assigned == ["keras_mg/__init__.py"]
+
+
+def test_the_changelog_knows_the_version():
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert "Unreleased" in headings or keras_mg.__version__ in headings
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.parent.name) for p in INIT_FILES])
+def test_public_names_are_explicit_and_importable(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = importlib.import_module(".".join(path.relative_to(ROOT).parent.parts))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                assert alias.name != "*", f"{path}:{node.lineno} imports a star"
+                assert hasattr(module, alias.asname or alias.name)
+    for name in getattr(module, "__all__", []):
+        assert hasattr(module, name)
+
+
+def test_constraints_are_exact_and_nobody_s_own():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    for pin in pins:
+        # A local version (`+cpu`) or an address exists on some machines only.
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9.]+", pin), pin
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("keras_mg", ["data"]),
+        ("tests", ["test"]),
+        ("examples", ["data"]),
+        ("applications", ["data"]),
+    ],
+)
+def test_what_is_imported_is_declared(folder, extras):
+    """A clean `pip install -e ".[test]"` must be enough to run the tests, and so on."""
+    allowed = _distributions([*PROJECT["dependencies"], *_extra(extras)])
+    providers = metadata.packages_distributions()
+    undeclared = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for top in _imported(path):
+            if top in sys.stdlib_module_names or top in {"keras_mg", "tests", "benchmarks"}:
+                continue
+            if not {_normal(d) for d in providers.get(top, [top])} & allowed:
+                undeclared.add(f"{path.relative_to(ROOT)} imports {top}")
+    assert not undeclared
+
+
+def _extra(names):
+    """Return the requirements of extras, with the extras that they include."""
+    for name in names:
+        for requirement in PROJECT["optional-dependencies"][name]:
+            included = re.match(r"keras-mg\[(.*)\]", requirement)
+            if included:
+                yield from _extra(included[1].split(","))
+            else:
+                yield requirement
+
+
+def _distributions(requirements):
+    return {_normal(re.match(r"[A-Za-z0-9_.-]+", r)[0]) for r in requirements}
+
+
+def _normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]

@@ -1,0 +1,268 @@
+"""Fetching weights files: once, whole, and only the right ones.
+
+The transfer itself is pooch's (`HTTPDownloader`: requests, with a progress bar). Around it: the
+hash is checked before a file gets its name, a file gets its name in one step, a cut transfer is
+taken up where it stopped, and a lock lets one of several processes fetch while the others wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from keras_mg.weights.arrays import PathLike, WeightsError
+from keras_mg.weights.hashing import matches
+
+MIRROR_VARIABLE = "KERAS_MG_WEIGHTS_MIRROR"
+"""Base addresses, separated by spaces, that are asked for a file before its own address."""
+OFFLINE_VARIABLE = "KERAS_MG_OFFLINE"
+"""Set to anything but an empty text, 0, false or no: nothing is fetched."""
+
+ATTEMPTS = 4
+"""Tries per address."""
+RETRY_WAIT = 1.0
+"""Seconds before the second try; one more for each further try."""
+TIMEOUT = (10.0, 60.0)
+"""Seconds to wait for a connection, and for the next bytes."""
+CHUNK = 1 << 16
+PERMANENT = range(400, 500)
+"""HTTP answers after which asking again is useless, but for RETRY_LATER."""
+RETRY_LATER = (408, 416, 425, 429)
+
+
+class DownloadError(WeightsError):
+    """A weights file could not be fetched."""
+
+
+def cache_folder(cache_dir: PathLike | None = None) -> Path:
+    """The folder that fetched and converted weights are kept in.
+
+    Args:
+        cache_dir: stands for Keras's own folder: the environment variable `KERAS_HOME`, or
+            `~/.keras`.
+    """
+    home = os.fspath(cache_dir) if cache_dir is not None else os.environ.get("KERAS_HOME")
+    return Path(home or "~/.keras").expanduser() / "keras_mg" / "weights"
+
+
+def is_offline(offline: bool | None = None) -> bool:
+    """`offline` itself, or what the environment says where it is None."""
+    if offline is not None:
+        return offline
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")
+
+
+def mirrors() -> list[str]:
+    """The base addresses that the environment names."""
+    return [base.rstrip("/") for base in os.environ.get(MIRROR_VARIABLE, "").split()]
+
+
+def shown(address: str) -> str:
+    """`address` as it may be printed: without a name and password."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def fetch(
+    address: str,
+    filename: str,
+    *,
+    expected: str | None = None,
+    cache_dir: PathLike | None = None,
+    offline: bool | None = None,
+    progress: bool = True,
+    use_mirrors: bool = False,
+) -> Path:
+    """The file published at `address`, from the cache folder or fetched into it.
+
+    Args:
+        address: `http://`, `https://` or `file://`.
+        filename: the file's name in the cache folder, and below a mirror's base address.
+        expected: its hash, `git:...` or `sha256:...`; None where it is not known.
+        cache_dir: see `cache_folder`.
+        offline: True never fetches; None asks the environment variable `KERAS_MG_OFFLINE`.
+        progress: whether to show a progress bar.
+        use_mirrors: whether to ask the addresses in `KERAS_MG_WEIGHTS_MIRROR` first.
+
+    Returns:
+        The path of a file that has the hash.
+
+    Raises:
+        DownloadError: (a `ValueError`) offline, no address gave the right file, or the cache
+            folder cannot be written. No file with a wrong hash is left behind.
+    """
+    target = cache_folder(cache_dir) / filename
+    if _is_good(target, expected):
+        return target
+    advice = (
+        f"Put the file of {shown(address)}"
+        + (f" ({expected})" if expected else "")
+        + f" at {target}, and it will be found there"
+    )
+    if is_offline(offline):
+        state = "there is a file with another hash in" if target.is_file() else "it is not in"
+        raise DownloadError(
+            f"{filename}: offline, and {state} the cache folder {target.parent}. {advice}."
+        )
+    addresses = [address]
+    if use_mirrors:
+        addresses = [f"{base}/{filename}" for base in mirrors()] + addresses
+    with _locked(target, advice):
+        if _is_good(target, expected):
+            return target
+        _fetch_first(addresses, target, expected, progress, advice)
+    return target
+
+
+class _SourceError(Exception):
+    """A `file://` address cannot be read."""
+
+
+def _is_good(path: Path, expected: str | None) -> bool:
+    return path.is_file() and (expected is None or matches(path, expected))
+
+
+@contextlib.contextmanager
+def _locked(target: Path, advice: str):
+    import filelock
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(f"{target}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise DownloadError(
+            f"{target.name}: the cache folder {target.parent} cannot be written "
+            f"({error.strerror or error}). Set KERAS_HOME (or give cache_dir) to a folder that "
+            f"can. {advice}."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch_first(
+    addresses: Sequence[str], target: Path, expected: str | None, progress: bool, advice: str
+) -> None:
+    failures = []
+    for address in addresses:
+        failure = _fetch_one(address, target, expected, progress)
+        if failure is None:
+            return
+        failures.append(f"{shown(address)}: {failure}")
+    raise DownloadError(
+        f"{target.name}: could not be fetched. " + "; ".join(failures) + f". {advice}."
+    )
+
+
+def _fetch_one(address: str, target: Path, expected: str | None, progress: bool) -> str | None:
+    """Fetch to `target`; return None, or why it did not work."""
+    import requests
+
+    part = target.with_name(target.name + ".part")
+    failure = None
+    strangers = 0
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(RETRY_WAIT * attempt)
+        # Without a hash nothing would tell two halves of different files from one file.
+        resume = expected is not None and part.is_file()
+        try:
+            with open(part, "r+b" if resume else "wb") as stream:
+                stream.seek(0, os.SEEK_END)
+                _transfer(address, stream, progress)
+        except _SourceError as error:
+            _remove(part)
+            return str(error)
+        except requests.exceptions.HTTPError as error:
+            code, reason = 0, "nothing"
+            if error.response is not None:
+                code, reason = error.response.status_code, error.response.reason
+            failure = f"the server answered {code} {reason}"
+            if code in PERMANENT and code not in RETRY_LATER:
+                _remove(part)
+                return failure
+            if code == requests.codes.requested_range_not_satisfiable:
+                _remove(part)
+            continue
+        except requests.exceptions.RequestException as error:
+            failure = f"the transfer failed ({type(error).__name__}: {error})"
+            if isinstance(
+                error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
+            ):
+                _remove(part)
+                return failure
+            continue
+        except OSError as error:
+            _remove(part)
+            raise DownloadError(
+                f"{target.name}: cannot be written to {target.parent} "
+                f"({error.strerror or error}); the part that was fetched is removed."
+            ) from error
+        if expected is not None and not matches(part, expected):
+            _remove(part)
+            failure = f"the file there does not have the hash {expected}; it was thrown away"
+            strangers += not resume
+            if strangers == 2:  # the address has another file, and will have it
+                return failure
+            continue
+        os.replace(part, target)
+        return None
+    if expected is None:
+        _remove(part)
+    return failure
+
+
+def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
+    """Append to `stream` what `address` has from the stream's end on."""
+    begin = stream.tell()
+    if urlsplit(address).scheme == "file":
+        stream.seek(0)
+        stream.truncate()
+        source = Path(url2pathname(urlsplit(address).path))
+        if not source.is_file():
+            raise _SourceError("there is no such file")
+        with source.open("rb") as content:
+            shutil.copyfileobj(content, stream, CHUNK)
+        return
+
+    import pooch
+
+    responses = []
+
+    def look_at(response, **_) -> None:
+        responses.append(response)
+        # A server that does not know ranges answers 200 with the whole file.
+        if response.status_code == 200:
+            stream.seek(0)
+            stream.truncate()
+
+    # An encoding would make the length in the header another than the file's.
+    headers = {"Accept-Encoding": "identity"}
+    if begin:
+        headers["Range"] = f"bytes={begin}-"
+    get = pooch.HTTPDownloader(
+        progressbar=progress,
+        chunk_size=CHUNK,
+        timeout=TIMEOUT,
+        headers=headers,
+        hooks={"response": look_at},
+    )
+    try:
+        get(address, stream, None)
+    finally:
+        for response in responses:  # pooch leaves the connection of a failed transfer open
+            response.close()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

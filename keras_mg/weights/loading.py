@@ -1,0 +1,244 @@
+"""`load`: the one way by which a constructor's `weights=` gets into its model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from keras_mg.weights.arrays import PathLike, StoredArray
+from keras_mg.weights.assign import HEAD, Pair, assign
+from keras_mg.weights.converted import find_converted, head_paths, keep_converted
+from keras_mg.weights.download import fetch
+from keras_mg.weights.keras_files import (
+    open_h5,
+    open_keras,
+    pair_by_layer,
+    top_group,
+    variable_paths,
+)
+from keras_mg.weights.mxnet_params import open_mxnet
+from keras_mg.weights.names import head_keys, mxnet_pairs, torch_pairs
+from keras_mg.weights.registry import WeightsInfo
+from keras_mg.weights.safetensors_files import open_safetensors
+from keras_mg.weights.sniff import Format, detect
+from keras_mg.weights.sources import find_source
+from keras_mg.weights.torch_files import open_torch
+
+OPENERS = {
+    "weights.h5": open_h5,
+    "keras": open_keras,
+    "mxnet": open_mxnet,
+    "torch": open_torch,
+    "safetensors": open_safetensors,
+}
+
+
+def load(
+    model: keras.Model,
+    source: PathLike | None,
+    *,
+    network: str | None = None,
+    skip_mismatch: bool = False,
+    cache_dir: PathLike | None = None,
+    offline: bool | None = None,
+    progress: bool = True,
+) -> keras.Model:
+    """Load pretrained weights into a built model: all of them, or none.
+
+    Args:
+        model: a built model, as the constructors make it.
+        source: None (nothing is loaded); the tag of published weights (`"imagenet"`); or the
+            path or address (`https://`, `file://`, `hf://owner/repository/file`) of a
+            `.weights.h5`, `.keras`, `.safetensors`, MXNet `.params` or PyTorch file. What format
+            a file has is told by its content. An address may end in `#sha256=` and the file's
+            hash, which is then checked.
+        network: the constructor's name, under which weights are published.
+        skip_mismatch: leave layers whose arrays do not fit as they are, with a warning, instead
+            of raising: for a new head, `classes=7, skip_mismatch=True`.
+        cache_dir: where fetched files are kept, instead of `KERAS_HOME` or `~/.keras`.
+        offline: True fetches nothing; None asks the environment variable `KERAS_MG_OFFLINE`.
+        progress: whether to show a progress bar while fetching.
+
+    Returns:
+        `model`.
+
+    Raises:
+        WeightsError: (a `ValueError`) no such tag or file; it cannot be fetched; it is damaged;
+            it is of another network (the first array that differs is named). The model is
+            unchanged.
+
+    Example:
+        >>> import keras
+        >>> from keras_mg import weights
+        >>> def network():
+        ...     image = keras.Input((4,))
+        ...     return keras.Model(image, keras.layers.Dense(2, name="predictions")(image))
+        >>> network().save_weights("trained.weights.h5")
+        >>> model = weights.load(network(), "trained.weights.h5")
+    """
+    if source is None:
+        return model
+    network = network or model.name
+    found = find_source(source, network, cache_dir=cache_dir, offline=offline, progress=progress)
+    if found.path is not None:
+        load_file(model, found.path, file=found.name, skip_mismatch=skip_mismatch)
+    elif found.record is not None:
+        _load_published(
+            model,
+            found.record,
+            found.name,
+            skip_mismatch=skip_mismatch,
+            cache_dir=cache_dir,
+            offline=offline,
+            progress=progress,
+        )
+    return model
+
+
+@contextlib.contextmanager
+def open_arrays(path: PathLike, file: str) -> Iterator[tuple[Format, dict[str, StoredArray]]]:
+    """The format and the arrays of a weights file, readable inside the `with` block."""
+    kind = detect(path, file)
+    with OPENERS[kind](path, file) as arrays:
+        yield kind, arrays
+
+
+def load_file(model: keras.Model, path: PathLike, *, file: str, skip_mismatch: bool) -> None:
+    """Load a file on this machine, of any format; `file` is its name for messages."""
+    with open_arrays(path, file) as (kind, arrays):
+        pairs, head = make_pairs(model, kind, arrays, file)
+        assign(model, pairs, arrays, file, head_keys=head, skip_mismatch=skip_mismatch)
+
+
+def make_pairs(
+    model: keras.Model, kind: Format, arrays: dict[str, StoredArray], file: str
+) -> tuple[list[Pair], list[str]]:
+    """The table between a model and a file, and the arrays that make the file's head."""
+    if kind in ("weights.h5", "keras"):
+        paths, layers = variable_paths(model)
+        pairs = [Pair(key, v) for key, v in pair_by_layer(paths, layers, arrays)]
+        return pairs, [key for key, a in arrays.items() if _is_head(key, a.layer)]
+    table = mxnet_pairs if kind == "mxnet" else torch_pairs
+    return table(model, arrays, file), head_keys(arrays)
+
+
+def _is_head(key: str, layer: str | None) -> bool:
+    # Files of older Keras versions have no layer names; the head is the one Dense layer then.
+    return layer == HEAD if layer is not None else top_group(key) == "layers/dense"
+
+
+def _load_published(
+    model: keras.Model,
+    record: WeightsInfo,
+    name: str,
+    *,
+    skip_mismatch: bool,
+    cache_dir: PathLike | None,
+    offline: bool | None,
+    progress: bool,
+) -> None:
+    converted = find_converted(model, record, cache_dir)
+    if converted is not None:
+        file = f"{name} ({converted})"
+        load_file(model, converted, file=file, skip_mismatch=skip_mismatch)
+        return
+    path = fetch(
+        record.address,
+        record.filename,
+        expected=record.hash,
+        cache_dir=cache_dir,
+        offline=offline,
+        progress=progress,
+        use_mirrors=True,
+    )
+    file = f"{name} ({path})"
+    with open_arrays(path, file) as (kind, arrays):
+        pairs, head = make_pairs(model, kind, arrays, file)
+        assign(model, pairs, arrays, file, head_keys=head, skip_mismatch=skip_mismatch)
+        keep_converted(model, record, cache_dir, *converted_arrays(model, pairs, arrays, head))
+
+
+def converted_arrays(
+    model: keras.Model,
+    pairs: list[Pair],
+    arrays: dict[str, StoredArray],
+    head: list[str],
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """A foreign file's arrays as Keras would save them, with the head even for a bare trunk.
+
+    Returns:
+        Path -> array, and top-level group -> layer name: what `write_h5` takes.
+    """
+    paths, layers = variable_paths(model)
+    pair_of = {id(pair.variable): pair for pair in pairs}
+    content = {}
+    for path, variable in paths:
+        pair = pair_of[id(variable)]
+        content[path] = pair.convert(arrays[pair.key].read())
+    used = {pair.key for pair in pairs}
+    extra = head_paths([key for key in head if key not in used], [path for path, _ in paths])
+    for key, path in extra.items():
+        layers[top_group(path)] = HEAD
+        # A head's kernel has its axes the other way round; its bias has one axis.
+        content[path] = np.transpose(arrays[key].read())
+    return content, layers
+
+
+def head_classes(
+    source: PathLike, *, network: str, cache_dir: PathLike | None = None
+) -> int | None:
+    """The number of classes of a weights file's head; None where it has none.
+
+    Args:
+        source: as in `load`.
+        network: the constructor's name.
+        cache_dir: as in `load`.
+
+    Raises:
+        WeightsError: (a `ValueError`) as in `load`.
+
+    Example:
+        >>> from keras_mg import weights
+        >>> weights.head_classes("imagenet", network="IGC_L100M2")
+        1000
+    """
+    found = find_source(source, network, cache_dir=cache_dir)
+    if found.path is None:
+        return found.record.classes if found.record else None
+    with open_arrays(found.path, found.name) as (kind, arrays):
+        if kind in ("weights.h5", "keras"):
+            shapes = [a.shape for key, a in arrays.items() if _is_head(key, a.layer)]
+            return next((shape[1] for shape in shapes if len(shape) == 2), None)
+        shapes = [arrays[key].shape for key in head_keys(arrays)]
+        return next((shape[0] for shape in shapes if len(shape) == 2), None)
+
+
+def read_through(path: PathLike) -> tuple[str, int, int]:
+    """Read every array of a weights file.
+
+    Args:
+        path: a file on this machine.
+
+    Returns:
+        The format, the number of arrays, and the number of numbers in them.
+
+    Raises:
+        WeightsError: (a `ValueError`) the file is damaged or foreign.
+
+    Example:
+        >>> import keras
+        >>> from keras_mg import weights
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> model.save_weights("small.weights.h5")
+        >>> weights.read_through("small.weights.h5")
+        ('weights.h5', 2, 8)
+    """
+    numbers = 0
+    with open_arrays(path, os.fspath(path)) as (kind, arrays):
+        for array in arrays.values():
+            numbers += array.read().size
+        return kind, len(arrays), numbers

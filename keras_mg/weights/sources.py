@@ -1,0 +1,146 @@
+"""From what a user gives as `weights=` to a file on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from keras_mg.weights.arrays import PathLike, WeightsError
+from keras_mg.weights.download import fetch, shown
+from keras_mg.weights.hashing import check_form, matches
+from keras_mg.weights.registry import REGISTRY, WeightsInfo, find
+
+HF_ENDPOINT_VARIABLE = "HF_ENDPOINT"
+"""The variable by which the Hugging Face tools are pointed at a mirror."""
+HF_DEFAULT_FILE = "model.weights.h5"
+"""What Keras calls the weights in a model that it puts on the Hugging Face Hub."""
+SCHEMES = ("http", "https", "file", "hf")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where weights come from: a published record, or a local file.
+
+    Args:
+        name: what to call it in messages.
+        record: the record, for a published tag.
+        path: the file, otherwise.
+    """
+
+    name: str
+    record: WeightsInfo | None = None
+    path: Path | None = None
+
+
+def find_source(
+    source: PathLike,
+    network: str,
+    *,
+    cache_dir: PathLike | None = None,
+    offline: bool | None = None,
+    progress: bool = True,
+) -> Source:
+    """Tell tags, addresses and paths apart; fetch what has an address.
+
+    Raises:
+        WeightsError: (a `ValueError`) neither a tag of the network, nor an address that can be
+            fetched, nor a file. The message lists what there is.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise WeightsError(
+            "weights must be None, a published tag, or the path or address of a file. "
+            f"Received: {source!r} (type {type(source).__name__})"
+        )
+    text = os.fsdecode(source)
+    record = find(network, text)
+    if record is not None and isinstance(source, str):
+        return Source(f"weights={text!r} of {network}", record=record)
+    if "://" in text:
+        return _addressed(text, cache_dir, offline, progress)
+    path = Path(text).expanduser()
+    if path.is_file():
+        return Source(text, path=path)
+    raise WeightsError(_unknown(text, network, path))
+
+
+def _unknown(text: str, network: str, path: Path) -> str:
+    tags = [r.tag for r in REGISTRY if r.network == network]
+    others = [r.network for r in REGISTRY if r.tag == text]
+    options = ["None", *map(repr, tags), "the path or address of a weights file"]
+    found = "is a folder" if path.is_dir() else "is no file"
+    message = (
+        f"unknown weights {text!r} for {network}: expected {', '.join(options[:-1])} or "
+        f"{options[-1]}; {text!r} {found}."
+    )
+    if not tags:
+        message += f" Nothing is published for {network}."
+    if others:
+        message += f" {text!r} is published for {', '.join(others)}."
+    return message
+
+
+def _addressed(
+    text: str, cache_dir: PathLike | None, offline: bool | None, progress: bool
+) -> Source:
+    parts = urlsplit(text)
+    scheme = parts.scheme.lower()
+    if scheme not in SCHEMES:
+        raise WeightsError(
+            f"weights {shown(text)!r}: addresses may begin with {', '.join(SCHEMES)}. "
+            f"Received: {parts.scheme!r}"
+        )
+    expected = None
+    if parts.fragment:
+        expected = check_form(parts.fragment.replace("=", ":", 1))
+        text = urlunsplit(parts._replace(fragment=""))
+    if scheme == "file":
+        path = Path(url2pathname(parts.path))
+        if parts.netloc not in ("", "localhost") or not path.is_file():
+            raise WeightsError(f"weights {text!r}: there is no file {str(path)!r}.")
+        if expected is not None:
+            _check(path, expected)
+        return Source(text, path=path)
+    if scheme == "hf":
+        text = hub_address(text)
+    import pooch.utils
+
+    path = fetch(
+        text,
+        pooch.utils.unique_file_name(text),
+        expected=expected,
+        cache_dir=cache_dir,
+        offline=offline,
+        progress=progress,
+    )
+    return Source(shown(text), path=path)
+
+
+def _check(path: Path, expected: str) -> None:
+    if not matches(path, expected):
+        raise WeightsError(f"{path}: the file does not have the hash {expected}.")
+
+
+def hub_address(text: str) -> str:
+    """The `https://` address of `hf://owner/repository[@revision][/file]`.
+
+    Without a file it is `model.weights.h5`, as Keras names it there. The environment variable
+    `HF_ENDPOINT` names another host, as for the Hugging Face tools.
+
+    Example:
+        >>> from keras_mg.weights.sources import hub_address
+        >>> hub_address("hf://someone/net@v1/net.pth")
+        'https://huggingface.co/someone/net/resolve/v1/net.pth'
+    """
+    names = text.partition("://")[2].strip("/").split("/")
+    if len(names) < 2 or not all(names):
+        raise WeightsError(
+            f"weights {text!r}: expected hf://owner/repository/file or hf://owner/repository."
+        )
+    owner, (repository, _, revision) = names[0], names[1].partition("@")
+    file = "/".join(names[2:]) or HF_DEFAULT_FILE
+    host = (os.environ.get(HF_ENDPOINT_VARIABLE) or "https://huggingface.co").rstrip("/")
+    parts = (owner, repository, "resolve", revision or "main", file)
+    return "/".join([host, *map(quote, parts)])

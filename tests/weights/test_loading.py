@@ -1,0 +1,168 @@
+"""MXNet checkpoints through the constructors, and the ways a source can be given."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+from keras_mg.applications import IGC_L100M2, IGCPlain, IGCResNet18_C64
+from keras_mg.weights import WeightsError, head_classes, load, read_through
+from keras_mg.weights.loading import open_arrays
+from tests.weights.mxnet_writer import (
+    LAYOUTS,
+    file_bytes,
+    fixture,
+    images,
+    weights,
+    write_fixture,
+)
+from tests.weights.small_nets import assert_equal, randomize, small_net, values
+
+TOLERANCE = 2e-5
+L100M2 = "IGC-L100M2_ImageNet"
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return fixture(L100M2)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(facts, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mxnet") / "l100m2.params"
+    write_fixture(path, facts, "v1")
+    return path
+
+
+def difference(got, reference):
+    return np.abs(got - reference).max() / np.abs(reference).max()
+
+
+def logits_of(model, facts):
+    batch = images(facts)
+    if keras.config.image_data_format() == "channels_last":
+        batch = batch.transpose(0, 2, 3, 1)
+    return keras.ops.convert_to_numpy(model(batch, training=False))
+
+
+NETWORKS = {
+    L100M2: IGC_L100M2,
+    "ResNet18-w64_ImageNet": IGCResNet18_C64,
+    "plain_igc_d38L24M2": partial(IGCPlain, 38, 24, 2),
+    "plain_igc_d8L8M2": partial(IGCPlain, 8, 8, 2),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_logits_are_mxnets(tmp_path, network, layout):
+    facts = fixture(network)
+    path = tmp_path / "checkpoint.params"
+    write_fixture(path, facts, layout)
+    model = NETWORKS[network](weights=str(path), classifier_activation=None)
+    trained = sum(np.size(keras.ops.convert_to_numpy(v)) for v in model.trainable_weights)
+    assert trained == facts["n_arg_params"]
+    assert difference(logits_of(model, facts), np.array(facts["logits"])) <= TOLERANCE
+
+
+def test_channels_first_takes_the_same_file(checkpoint, facts):
+    keras.config.set_image_data_format("channels_first")
+    model = IGC_L100M2(weights=checkpoint, classifier_activation=None)
+    assert difference(logits_of(model, facts), np.array(facts["logits"])) <= TOLERANCE
+
+
+def test_the_trunk_of_an_mxnet_file(checkpoint):
+    whole = IGC_L100M2(weights=checkpoint)
+    trunk = IGC_L100M2(weights=checkpoint, include_top=False)
+    assert_equal(trunk, values(whole)[:-2])
+
+
+def test_other_classes_than_the_mxnet_file(checkpoint):
+    with pytest.raises(ValueError, match="classes=7 was asked for.*for 1000 classes") as caught:
+        IGC_L100M2(weights=checkpoint, classes=7)
+    assert "fc_score_weight" in str(caught.value)
+    assert "(1000, 1600)" in str(caught.value)
+
+
+def test_a_new_head_on_an_mxnet_file(checkpoint):
+    model = IGC_L100M2(classes=7)
+    head = values(model)[-2:]
+    with pytest.warns(UserWarning, match="predictions"):
+        load(model, checkpoint, skip_mismatch=True)
+    assert_equal(model, values(IGC_L100M2(weights=checkpoint))[:-2] + head)
+
+
+def test_a_kernel_of_another_size_is_named(tmp_path, facts):
+    arrays = weights(facts)
+    arrays["g2_b1_proj_conv_weight"] = np.ones((400, 2, 1, 1), "f4")
+    path = tmp_path / "x.params"
+    path.write_bytes(file_bytes(arrays))
+    with pytest.raises(ValueError, match="another network") as caught:
+        IGC_L100M2(weights=path)
+    message = str(caught.value)
+    assert "'g2_b1_proj_conv_weight' has the shape (400, 2, 1, 1) in the file" in message
+    assert "(1, 1, 1, 400) in the model" in message
+
+
+def test_a_file_of_another_network(tmp_path):
+    path = tmp_path / "resnet.params"
+    write_fixture(path, fixture("ResNet18-w64_ImageNet"))
+    with pytest.raises(ValueError, match="another network than 'igc_l100m2'"):
+        IGC_L100M2(weights=path)
+
+
+def test_a_network_without_a_table(checkpoint):
+    with pytest.raises(WeightsError, match="no table from this format.*weights.h5"):
+        load(small_net(), checkpoint)
+
+
+@pytest.mark.parametrize("scheme", ["path", "str", "file"])
+def test_a_local_file_by_path_or_address(tmp_path, scheme):
+    model = randomize(small_net())
+    path = tmp_path / "my weights.weights.h5"
+    model.save_weights(path)
+    source = {"path": path, "str": str(path), "file": path.as_uri()}[scheme]
+    assert_equal(load(small_net(), source), values(model))
+
+
+def test_a_home_relative_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = randomize(small_net())
+    model.save_weights(tmp_path / "a.weights.h5")
+    assert_equal(load(small_net(), "~/a.weights.h5"), values(model))
+
+
+def test_none_loads_nothing():
+    model = small_net()
+    before = values(model)
+    assert load(model, None) is model
+    assert_equal(model, before)
+
+
+@pytest.mark.parametrize("include_top", [True, False])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_the_classes_of_a_keras_head(tmp_path, suffix, include_top):
+    model = small_net(include_top=include_top, classes=9)
+    path = tmp_path / f"a{suffix}"
+    model.save(path) if suffix == ".keras" else model.save_weights(path)
+    assert head_classes(path, network="small") == (9 if include_top else None)
+
+
+def test_the_classes_of_an_mxnet_head(checkpoint):
+    assert head_classes(checkpoint, network="IGC_L100M2") == 1000
+
+
+def test_reading_through(checkpoint, facts):
+    kind, count, numbers = read_through(checkpoint)
+    assert (kind, count) == ("mxnet", len(facts["arg_shapes"]) + len(facts["aux_shapes"]))
+    assert numbers > facts["n_arg_params"]
+
+
+def test_arrays_know_their_shape_before_they_are_read(checkpoint, facts):
+    with open_arrays(checkpoint, "x") as (kind, arrays):
+        assert kind == "mxnet"
+        assert {n: list(a.shape) for n, a in arrays.items()} == {
+            **facts["arg_shapes"],
+            **facts["aux_shapes"],
+        }

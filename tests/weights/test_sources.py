@@ -1,0 +1,136 @@
+import hashlib
+
+import pytest
+
+from keras_mg.weights import DownloadError, WeightsError, load
+from keras_mg.weights.sources import find_source, hub_address
+from tests.weights.server import Host, serving
+from tests.weights.small_nets import assert_equal, randomize, small_net, values
+
+
+@pytest.fixture
+def trained(tmp_path):
+    model = randomize(small_net())
+    model.save_weights(tmp_path / "a.weights.h5")
+    return model, (tmp_path / "a.weights.h5").read_bytes()
+
+
+def quiet(tmp_path):
+    return {"cache_dir": tmp_path / "cache", "progress": False}
+
+
+def message(source, network="RMG18", **kwargs):
+    with pytest.raises(WeightsError) as caught:
+        find_source(source, network, **kwargs)
+    return str(caught.value)
+
+
+def test_unknown_tags_list_what_there_is():
+    text = message("imagnet", "IGC_L100M2")
+    assert "unknown weights 'imagnet' for IGC_L100M2" in text
+    assert "None, 'imagenet' or the path or address of a weights file" in text
+
+
+def test_a_tag_of_other_networks():
+    text = message("imagenet", "RMG18")
+    assert "Nothing is published for RMG18" in text
+    assert "'imagenet' is published for IGC_L100M2, " in text
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    assert "is no file" in message(str(tmp_path / "x.weights.h5"))
+    assert "is a folder" in message(tmp_path)
+
+
+@pytest.mark.parametrize("source", [3, True, ["a"], b"bytes"])
+def test_other_types(source):
+    assert "Received: " in message(source)
+
+
+def test_other_schemes():
+    assert "addresses may begin with http, https, file, hf" in message("ftp://host/a")
+
+
+def test_a_file_named_as_a_tag(tmp_path, monkeypatch, trained):
+    """`./imagenet` is a file, `imagenet` the tag."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").write_bytes(trained[1])
+    assert find_source("imagenet", "IGC_L100M2").record is not None
+    assert find_source("./imagenet", "IGC_L100M2").path is not None
+
+
+def test_an_address(tmp_path, trained):
+    host = Host({"some/a.weights.h5": trained[1]})
+    with serving(host) as base:
+        for _ in range(2):
+            model = load(small_net(), f"{base}/some/a.weights.h5", **quiet(tmp_path))
+            assert_equal(model, values(trained[0]))
+    assert len(host.requests) == 1
+
+
+def test_an_address_with_a_hash(tmp_path, trained):
+    digest = hashlib.sha256(trained[1]).hexdigest()
+    with serving(Host({"a": trained[1]})) as base:
+        model = load(small_net(), f"{base}/a#sha256={digest}", **quiet(tmp_path))
+        assert_equal(model, values(trained[0]))
+
+
+def test_an_address_with_another_hash(tmp_path, trained, monkeypatch):
+    from keras_mg.weights import download
+
+    monkeypatch.setattr(download, "RETRY_WAIT", 0.0)
+    with (
+        serving(Host({"a": trained[1]})) as base,
+        pytest.raises(DownloadError, match="does not have the hash sha256:0000"),
+    ):
+        load(small_net(), f"{base}/a#sha256={'0' * 64}", **quiet(tmp_path))
+
+
+def test_a_fragment_that_is_no_hash():
+    assert "hexadecimal digits" in message("https://host/a#part")
+
+
+def test_a_file_address_with_a_hash(tmp_path, trained):
+    path = tmp_path / "a.weights.h5"
+    digest = hashlib.sha256(trained[1]).hexdigest()
+    load(small_net(), f"{path.as_uri()}#sha256={digest}")
+    assert "does not have the hash" in message(f"{path.as_uri()}#sha256={'0' * 64}")
+
+
+def test_a_file_address_to_nothing(tmp_path):
+    assert "there is no file" in message((tmp_path / "x").as_uri())
+    assert "there is no file" in message("file://elsewhere/etc/hosts")
+
+
+def test_offline_address(tmp_path):
+    text = message("https://host/net.pth", offline=True, cache_dir=tmp_path)
+    assert "offline" in text
+    assert "net.pth" in text
+    assert str(tmp_path) in text
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("hf://someone/net", "https://huggingface.co/someone/net/resolve/main/model.weights.h5"),
+        ("hf://someone/net/a/b.pth", "https://huggingface.co/someone/net/resolve/main/a/b.pth"),
+        ("hf://someone/net@v1/b.pth", "https://huggingface.co/someone/net/resolve/v1/b.pth"),
+        ("hf://someone/net/b c.pth", "https://huggingface.co/someone/net/resolve/main/b%20c.pth"),
+    ],
+)
+def test_hub_addresses(monkeypatch, source, address):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    assert hub_address(source) == address
+
+
+@pytest.mark.parametrize("source", ["hf://", "hf://someone", "hf://someone//b"])
+def test_hub_addresses_that_are_none(source):
+    assert "expected hf://owner/repository" in message(source)
+
+
+def test_the_hub(tmp_path, monkeypatch, trained):
+    host = Host({"someone/net/resolve/main/model.weights.h5": trained[1]})
+    with serving(host) as base:
+        monkeypatch.setenv("HF_ENDPOINT", base)
+        model = load(small_net(), "hf://someone/net", **quiet(tmp_path))
+    assert_equal(model, values(trained[0]))

@@ -8,6 +8,10 @@ from keras_mg.applications import multigrid_baselines as multigrid_baselines
 from keras_mg.applications import multigrid_dense as multigrid_dense
 from keras_mg.applications import multigrid_unet as multigrid_unet
 from keras_mg.applications import resnet as resnet
+from keras_mg.applications.catalogue import ModelInfo as ModelInfo
+from keras_mg.applications.catalogue import PublishedFigure as PublishedFigure
+from keras_mg.applications.catalogue import list_models as list_models
+from keras_mg.applications.catalogue import model_info as model_info
 from keras_mg.applications.igc import IGC_L4M32 as IGC_L4M32
 from keras_mg.applications.igc import IGC_L16M16 as IGC_L16M16
 from keras_mg.applications.igc import IGC_L100M2 as IGC_L100M2

@@ -1,0 +1,89 @@
+"""One step of training or inference, by Keras's own functions and written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import torch
+
+from benchmarks.networks import Batch, Network, keras_loss, twin_loss
+
+# The recipe of all four families: SGD with momentum.
+LEARNING_RATE = 0.01
+MOMENTUM = 0.9
+
+Step = Callable[[], object]
+
+
+def compile_keras(network: Network, model: keras.Model, jit_compile) -> keras.Model:
+    optimizer = keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM)
+    model.compile(optimizer=optimizer, loss=keras_loss(network), jit_compile=jit_compile)
+    return model
+
+
+def keras_train(network: Network, model: keras.Model, batch: Batch, jit_compile=False) -> Step:
+    """What `fit` runs on each batch."""
+    compile_keras(network, model, jit_compile)
+    data = (batch.images, batch.targets)
+    # Builds loss, metrics and optimizer the way `fit` does.
+    model.fit(*data, batch_size=len(batch.images), verbose=0)
+    model.train()
+    function = model.make_train_function() or model.train_function
+    return lambda: function([data])
+
+
+def twin_train(
+    network: Network, twin: torch.nn.Module, batch: Batch, compiled: bool = False, autocast=None
+) -> Step:
+    """The training loop that an expert writes."""
+    twin.train()
+    loss_function = twin_loss(network)
+    optimizer = torch.optim.SGD(twin.parameters(), LEARNING_RATE, momentum=MOMENTUM)
+    x, y = batch.nchw, batch.twin_targets
+    device = x.device.type
+    total = torch.zeros((), device=device)
+
+    def loss_of(x, y):
+        with torch.autocast(device, autocast, enabled=autocast is not None):
+            return loss_function(twin(x), y)
+
+    update = optimizer.step
+    if compiled:
+        loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)
+        update = torch.compile(lambda: optimizer.step(), dynamic=False)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(x, y)
+        loss.backward()
+        update()
+        total.add_(loss.detach())
+
+    return step
+
+
+def keras_predict(network: Network, model: keras.Model, batch: Batch, jit_compile=False) -> Step:
+    """What `predict` runs on each batch."""
+    compile_keras(network, model, jit_compile)
+    model.predict(batch.images, batch_size=len(batch.images), verbose=0)
+    model.eval()
+    function = model.make_predict_function() or model.predict_function
+    data = (batch.images,)
+    return lambda: function([data])
+
+
+def twin_predict(twin: torch.nn.Module, batch: Batch, compiled: bool = False, autocast=None):
+    """Inference as an expert writes it."""
+    twin.eval()
+    x = batch.nchw
+    function = torch.compile(twin, fullgraph=True, dynamic=False) if compiled else twin
+
+    def step():
+        with (
+            torch.inference_mode(),
+            torch.autocast(x.device.type, autocast, enabled=autocast is not None),
+        ):
+            return function(x)
+
+    return step

@@ -1,0 +1,239 @@
+"""What networks there are, and what is known of each."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import inspect
+import math
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+
+from keras_mg import ops
+from keras_mg.applications import (
+    igc,
+    igc_cifar,
+    mgnet,
+    multigrid,
+    multigrid_baselines,
+    multigrid_dense,
+    multigrid_unet,
+    published,
+    resnet,
+)
+from keras_mg.applications.published import PublishedFigure as PublishedFigure
+from keras_mg.layers import arguments as layer_arguments
+from keras_mg.weights import registry
+
+FAMILIES = {
+    "multigrid": (multigrid,),
+    "multigrid baseline": (multigrid_baselines,),
+    "dense multigrid": (multigrid_dense, multigrid_unet),
+    "interleaved group convolutions": (igc, igc_cifar),
+    "MgNet": (mgnet,),
+    "Torch residual network": (resnet,),
+}
+
+# Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout and
+# the bias that the output maps start with are settings of the training.
+NEUTRAL = {"name", "data_format", "dtype", "classifier_activation", "dropout", "output_bias"}
+
+
+def _constructors() -> dict[str, tuple[str, Callable[..., keras.Model]]]:
+    """Family and constructor of each network: the functions with a class's name, by module."""
+    return {
+        name: (family, value)
+        for family, modules in FAMILIES.items()
+        for module in modules
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and name[0].isupper() and value.__module__ == module.__name__
+    }
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a network.
+
+    Args:
+        name: the constructor in `keras_mg.applications`.
+        arguments: the arguments that the network was made with, as pairs of name and value.
+        family: the kind of network.
+        parameters: trainable parameters, counted on the model.
+        multiply_accumulates: what one image costs, in multiply-accumulates of convolutions,
+            transposed convolutions and fully connected layers, counted on the model.
+        input_shape: `(height, width, channels)` that they were counted at.
+        classes: classes or output maps; None without the top.
+        published: the authors' figures of this network; empty where the arguments make another one.
+        weights: tags of published weights, for `weights=`.
+    """
+
+    name: str
+    arguments: tuple[tuple[str, Any], ...]
+    family: str
+    parameters: int
+    multiply_accumulates: int
+    input_shape: tuple[int, int, int]
+    classes: int | None
+    published: tuple[PublishedFigure, ...]
+    weights: tuple[str, ...]
+
+    @property
+    def call(self) -> str:
+        """The expression that makes the network."""
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.arguments)})"
+
+    def find(self, *metrics: str) -> tuple[PublishedFigure, ...]:
+        """The published figures of these metrics."""
+        return tuple(figure for figure in self.published if figure.metric in metrics)
+
+    def __str__(self) -> str:
+        height, width, channels = self.input_shape
+        lines = [
+            f"{self.call}, {self.family}",
+            f"  parameters            {self.parameters:,}",
+            f"  multiply-accumulates  {self.multiply_accumulates:,}",
+            f"  input                 {height} x {width} x {channels}",
+            f"  classes               {'no top' if self.classes is None else self.classes}",
+            f"  weights               {', '.join(self.weights) or 'none published'}",
+            *(f"  published             {figure}" for figure in self.published),
+        ]
+        return "\n".join(lines)
+
+
+def _natural(name: str) -> list:
+    """A key that sorts MG6 before MG11."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """The names of the constructors in `keras_mg.applications`.
+
+    Args:
+        pattern: shell pattern ("RMG*", "*seg*") in which letter case does not count, or None for
+            all. Defaults to None.
+
+    Returns:
+        The names that match, sorted with numbers by value.
+
+    Example:
+        >>> import keras_mg
+        >>> keras_mg.applications.list_models("rmg*")
+        ['RMG12', 'RMG18', 'RMG22', 'RMG32', 'RMG34', 'RMG42']
+    """
+    names = sorted(_constructors(), key=_natural)
+    if pattern is None:
+        return names
+    return [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
+
+
+def _look_up(name: str) -> tuple[str, Callable[..., keras.Model]]:
+    known = _constructors()
+    if name not in known:
+        by_lower = {n.lower(): n for n in known}
+        close = difflib.get_close_matches(str(name).lower(), by_lower, n=5, cutoff=0.5)
+        like = f" Close to it: {', '.join(by_lower[c] for c in close)}." if close else ""
+        raise ValueError(f"there is no network {name!r}.{like} list_models() gives all names.")
+    return known[name]
+
+
+def _count(make: Callable[..., keras.Model], settings: dict[str, Any]) -> tuple[keras.Model, int]:
+    """The model as shapes and its multiply-accumulates, leaving Python's random state alone.
+
+    Keras draws the seeds of initializers from it.
+    """
+    state = random.getstate()
+    try:
+        return ops.multiply_accumulates(partial(make, **settings))
+    finally:
+        random.setstate(state)
+
+
+def _image_shape(model: keras.Model, data_format: str) -> tuple:
+    shape = model.input_shape[1:]
+    return (*shape[1:], shape[0]) if data_format == "channels_first" else tuple(shape)
+
+
+def _plain(name: str, value, values):
+    """An argument as its published form is written."""
+    if name == "filters" and "iterations" in values:
+        return layer_arguments.per_grid(name, value, len(values["iterations"]), of="`iterations`")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def model_info(name: str, **arguments) -> ModelInfo:
+    """What is known of a network: its size, what it costs, what its authors published.
+
+    Parameters and multiply-accumulates are counted on the model itself, which is made as shapes
+    only: no memory is taken for its weights, however large it is.
+
+    Args:
+        name: a name from `list_models()`.
+        **arguments: arguments of the constructor, such as `classes=10`; required where the
+            constructor requires them (`IGCPlain`). Not `weights` and `input_tensor`.
+
+    Returns:
+        A `ModelInfo`.
+
+    Raises:
+        ValueError: if there is no such network, or if an argument is not of its kind.
+        TypeError: if the constructor has no such argument or misses one.
+
+    Example:
+        >>> import keras_mg
+        >>> info = keras_mg.applications.model_info("MG6")
+        >>> info.parameters, info.multiply_accumulates, info.input_shape
+        (8344164, 116754944, (32, 32, 3))
+        >>> print(info.published[-1])
+        error 32.08 % on CIFAR-100 (Ke, Maire, Yu, CVPR 2017, results on CIFAR-100)
+    """
+    family, construct = _look_up(name)
+    for key in ("weights", "input_tensor"):
+        if key in arguments:
+            raise ValueError(
+                f"model_info describes a network and takes no {key!r}. "
+                f"Received: {key}={arguments[key]!r}"
+            )
+    signature = inspect.signature(construct)
+    try:
+        bound = signature.bind(**arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}(): {error}") from None
+    bound.apply_defaults()
+    values = bound.arguments
+    data_format = layer_arguments.standardize_data_format(values["data_format"])
+
+    # The published image, which a network without its top does not fix.
+    whole = {"include_top": True, "pooling": None, "pyramid_outputs": False, "input_shape": None}
+    settings = arguments
+    if values["input_shape"] is None and not values["include_top"]:
+        model, _ = _count(construct, {**arguments, **whole})
+        settings = {**arguments, "input_shape": model.input_shape[1:]}
+    model, count = _count(construct, settings)
+    shape = _image_shape(model, data_format)
+
+    compared = {
+        key: _plain(key, value, values)
+        for key, value in values.items()
+        if key not in NEUTRAL | {"weights", "input_tensor", "input_shape"}
+    }
+    is_published_shape = values["input_shape"] is None or (
+        _image_shape(_count(construct, {**arguments, **whole})[0], data_format) == shape
+    )
+    defaults = {key: signature.parameters[key].default for key in compared}
+    return ModelInfo(
+        name=name,
+        arguments=tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in arguments.items()),
+        family=family,
+        parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
+        multiply_accumulates=count,
+        input_shape=shape,
+        classes=values.get("classes", values.get("outputs")) if values["include_top"] else None,
+        published=published.find(name, compared, defaults) if is_published_shape else (),
+        weights=tuple(record.tag for record in registry.weights_info(name)),
+    )

@@ -1,0 +1,148 @@
+"""The Keras model whose steps compile."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_mg.models.compiled_steps import CompiledSteps
+
+
+@keras.saving.register_keras_serializable(package="keras_mg")
+class Model(keras.Model):
+    """A `keras.Model` that trains, tests and predicts as captured graphs on torch.
+
+    `Model(inputs, outputs)` makes a functional model, as `keras.Model(inputs, outputs)` does, and
+    everything else is Keras's. The difference is `jit_compile` in `compile()`:
+
+    - `True` captures forward pass, loss and metrics as one torch graph, its backward pass as
+      another and the optimizer's update as a third, and compiles them. The first step on a new
+      batch shape compiles (seconds to minutes); a shape that does not recur, such as a partial last
+      batch, runs eagerly.
+    - `False` runs eagerly.
+    - `"auto"` (the default) compiles on a CUDA device and runs eagerly on a CPU.
+
+    As with every compiled Keras model, changes of layers (`trainable` among them) take effect at
+    the next `compile()`. Where a layer cannot be captured (a `Dropout` with a `seed`, a layer that
+    calls other libraries), a warning names it and the model runs eagerly. Random layers draw other
+    numbers compiled than eagerly.
+
+    On other backends the model is Keras's in every respect.
+
+    Args:
+        *args: of `keras.Model`: `inputs` and `outputs`.
+        **kwargs: of `keras.Model`: `name`, `trainable`.
+
+    Raises:
+        ValueError: as `keras.Model` does.
+
+    Example:
+        >>> import keras, keras_mg, numpy as np
+        >>> trunk = keras_mg.applications.MgNet(
+        ...     (1, 1), filters=8, include_top=False, pooling="avg", input_shape=(16, 16, 3)
+        ... )
+        >>> model = keras_mg.Model(trunk.input, keras.layers.Dense(3)(trunk.output))
+        >>> model.compile("sgd", "mse", jit_compile="auto")
+        >>> history = model.fit(np.ones((4, 16, 16, 3)), np.ones((4, 3)), verbose=0)
+        >>> sorted(history.history)
+        ['loss']
+    """
+
+    # The `torch.compile` backend that makes code of the captured graphs.
+    torch_backend = "inductor"
+
+    # Until `compile()` sets them.
+    _jit_compile_request = "auto"
+    _compiled_steps: CompiledSteps | None = None
+    _slots_laid_out = False
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
+        self._jit_compile_request = requested
+        self._compiled_steps = None
+        self._slots_laid_out = False
+        if requested == "auto" and not self.run_eagerly and _on_cuda():
+            self.jit_compile = True
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and "jit_compile" in config:
+            # What "auto" means depends on the machine that loads the model.
+            config["jit_compile"] = self._jit_compile_request
+        return config
+
+    def compile_from_config(self, config):
+        if type(self).compile is not Model.compile:
+            return super().compile_from_config(config)
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def _make(self, make, step: str, force: bool):
+        """Make one of Keras's three functions, which would wrap a compiled step once more."""
+        own = getattr(type(self), step) is getattr(Model, step)
+        compiles = self.jit_compile
+        if _is_torch() and own and compiles:
+            self.jit_compile = False
+        try:
+            return make(force)
+        finally:
+            self.jit_compile = compiles
+
+    def make_train_function(self, force=False):
+        return self._make(super().make_train_function, "train_step", force)
+
+    def make_test_function(self, force=False):
+        return self._make(super().make_test_function, "test_step", force)
+
+    def make_predict_function(self, force=False):
+        return self._make(super().make_predict_function, "predict_step", force)
+
+    def _steps(self) -> CompiledSteps | None:
+        if not _is_torch() or not self.jit_compile or self.run_eagerly:
+            return None
+        if self._compiled_steps is None:
+            self._compiled_steps = CompiledSteps(self, self.torch_backend)
+        return None if self._compiled_steps.failed else self._compiled_steps
+
+    def _lay_out_slots(self):
+        from keras_mg.ops import torch_graph
+
+        if self.optimizer is not None and self.optimizer.built:
+            torch_graph.match_layout(self.trainable_variables, self.optimizer.variables)
+            self._slots_laid_out = True
+
+    def train_step(self, *args):
+        if not _is_torch():
+            return super().train_step(*args)
+        if not self._slots_laid_out:
+            self._lay_out_slots()
+        steps = self._steps()
+        if steps is not None and steps.variables and self.optimizer is not None:
+            logs = steps.train(*args)
+            if logs is not None:
+                return logs
+        # Keras frees the old gradients after the forward pass, whose activations need the memory.
+        self.zero_grad()
+        return super().train_step(*args)
+
+    def test_step(self, *args):
+        steps = self._steps()
+        logs = None if steps is None else steps.test(*args)
+        return super().test_step(*args) if logs is None else logs
+
+    def predict_step(self, *args):
+        steps = self._steps()
+        outputs = None if steps is None else steps.predict(*args)
+        return super().predict_step(*args) if outputs is None else outputs
+
+
+def _is_torch() -> bool:
+    return keras.backend.backend() == "torch"
+
+
+def _on_cuda() -> bool:
+    if not _is_torch():
+        return False
+    device = keras.ops.zeros(()).device
+    return device.type == "cuda"

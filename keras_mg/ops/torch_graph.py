@@ -1,0 +1,137 @@
+"""Capturing Python functions as single torch graphs, and what torch's compiler leaves in them."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+
+import torch
+from torch._dynamo import exc as dynamo_errors
+from torch._dynamo import lookup_backend
+
+# What torch raises where it cannot capture or compile a function.
+GraphError = dynamo_errors.TorchDynamoException
+
+
+def _permutation(node) -> tuple | None:
+    """The input and the order of axes of a permute node, None for any other node."""
+    if (node.op, node.target) not in (
+        ("call_method", "permute"),
+        ("call_function", torch.permute),
+    ):
+        return None
+    order = node.args[1:] or (node.kwargs.get("dims"),)
+    if len(order) == 1 and isinstance(order[0], (tuple, list)):
+        order = tuple(order[0])
+    if not order or not all(isinstance(axis, int) for axis in order):
+        return None
+    return node.args[0], tuple(axis % len(order) for axis in order)
+
+
+def cancel_permutes(module: torch.fx.GraphModule) -> int:
+    """Replace a permute of a permute by one, or by none where they are inverse.
+
+    Layers enter and leave torch's axis order on their own, so each pair of layers leaves such a
+    pair. Torch's compiler removes it only where the value between has a single reader; elsewhere
+    the kernels around it lose their vector form.
+
+    Returns:
+        The number of permutes that were replaced.
+    """
+    replaced = 0
+    for node in list(module.graph.nodes):
+        outer = _permutation(node)
+        inner = _permutation(outer[0]) if outer else None
+        if outer is None or inner is None:
+            continue
+        order = tuple(inner[1][axis] for axis in outer[1])
+        if order == tuple(range(len(order))):
+            node.replace_all_uses_with(inner[0])
+            module.graph.erase_node(node)
+        else:
+            node.args = (inner[0], order) if node.op == "call_function" else (inner[0], *order)
+            node.kwargs = {}
+        replaced += 1
+    # Only permutes may go: torch.fx's own dead-code elimination takes nodes that write in place,
+    # which are the optimizer and the metrics, for dead.
+    for node in reversed(list(module.graph.nodes)):
+        if not node.users and _permutation(node) is not None:
+            module.graph.erase_node(node)
+    module.recompile()
+    return replaced
+
+
+def compile_graph(function: Callable, backend: str = "inductor") -> Callable:
+    """`function` as one graph per input signature.
+
+    Args:
+        function: of tensors, and of nests of them.
+        backend: the name of a `torch.compile` backend.
+
+    Returns:
+        The compiled function. Its first call raises `GraphError` where the function cannot be
+        captured as one graph; nothing has run then.
+    """
+
+    def finish(module, inputs, **options):
+        cancel_permutes(module)
+        return lookup_backend(backend)(module, inputs, **options)
+
+    return torch.compile(_own_code(function), fullgraph=True, dynamic=False, backend=finish)
+
+
+def capture_error(function: Callable, *inputs) -> Exception | None:
+    """Why `function` cannot be captured as one graph, or None. It does not run."""
+
+    class Captured(Exception):
+        pass
+
+    def stop(module, inputs):
+        raise Captured
+
+    try:
+        with torch.enable_grad():
+            torch.compile(_own_code(function), fullgraph=True, dynamic=False, backend=stop)(*inputs)
+    except dynamo_errors.BackendCompilerFailed as error:
+        return None if isinstance(error.inner_exception, Captured) else error
+    except GraphError as error:
+        return error
+    return None
+
+
+def _own_code(function: Callable) -> Callable:
+    """A copy of `function` that shares no compiled graphs with functions of the same source.
+
+    Torch keys its graphs by code object and gives up after a few of them, which would make models
+    in one process compete.
+    """
+    copy = types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+def match_layout(variables: Sequence, others: Sequence) -> None:
+    """Store each of `others` with the strides of the variable that has its shape.
+
+    `lay_out_kernel` changes the strides of kernels; what an optimizer keeps per kernel is made
+    contiguous, and element-wise updates across two layouts are many times slower.
+    """
+    strides: dict[tuple, set] = {}
+    for variable in variables:
+        strides.setdefault(tuple(variable.shape), set()).add(variable.value.stride())
+    for other in others:
+        known = strides.get(tuple(other.shape), set())
+        tensor = other.value
+        if len(known) != 1 or tensor.stride() in known:
+            continue
+        (stride,) = known
+        laid_out = torch.empty_strided(
+            tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
+        )
+        tensor.data = laid_out.copy_(tensor.detach())

@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format gpu-test benchmark clean
+.PHONY: help demo test lint style format gpu-test benchmark clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,13 +22,15 @@ help: ## list the commands
 demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits and show what it sees
 	$(BIN)/python applications/multigrid/segment_digits.py --output-dir demo_output $(ARGS)
 
-test: lint ## check style and types, then run the tests
+test: style ## check the style, then run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.installed-dev ## check style and types
+lint: style ## check style and types
+	$(BIN)/mypy
+
+style: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev ## write the code in the project's style
 	$(BIN)/ruff check --fix .

@@ -9,6 +9,7 @@ gain; with trained weights of an extractor of the same filters the steps are the
 """
 
 import argparse
+from pathlib import Path
 
 import keras_mg  # before Keras: picks PyTorch where nobody has chosen a backend
 
@@ -28,6 +29,8 @@ parser.add_argument("--filters", type=int, default=32, help="of the extractor (d
 parser.add_argument("--epochs", type=int, default=3, help="of each phase (default: 3)")
 parser.add_argument("--samples", type=int, default=4000, help="images at most (default: 4000)")
 options = parser.parse_args()
+if options.data_dir and not (Path(options.data_dir) / "cifar10").is_dir():
+    parser.error(f"argument --data-dir: no prepared cifar10 in {options.data_dir}")
 
 
 def cifar10(split):

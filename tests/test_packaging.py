@@ -16,6 +16,7 @@ import keras_mg
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+TARGET = PROJECT["scripts"]["keras-mg"]
 INIT_FILES = sorted((ROOT / "keras_mg").rglob("__init__.py"))
 
 
@@ -64,14 +65,22 @@ def test_the_metadata_says_what_the_readme_says(wheel_metadata):
     assert {"data", "cv", "jax", "test", "dev"} <= set(wheel_metadata.get_all("Provides-Extra"))
 
 
+def test_the_command_is_installed_and_exists(wheel):
+    (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/entry_points.txt")]
+    assert wheel.read(name).decode().split() == ["[console_scripts]", "keras-mg", "=", TARGET]
+    module, function = TARGET.split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
 def test_the_version_stands_in_one_place():
     assert "version" in PROJECT["dynamic"]
     assert "version" not in PROJECT
-    assigned = []
-    for path in (ROOT / "keras_mg").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Assign) and "__version__" in map(ast.unparse, node.targets):
-                assigned.append(path.relative_to(ROOT).as_posix())
+    assignment = re.compile(r"^__version__\b.*=", re.M)
+    assigned = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "keras_mg").rglob("*.py")
+        if assignment.search(path.read_text(encoding="utf-8"))
+    ]
     assert assigned == ["keras_mg/__init__.py"]
 
 
@@ -105,7 +114,7 @@ def test_constraints_are_exact_and_nobody_s_own():
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("keras_mg", ["data"]),
+        ("keras_mg", ["data", "jax"]),
         ("tests", ["test"]),
         ("examples", ["data"]),
         ("applications", ["data"]),

@@ -123,7 +123,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     parser.add_argument(
         "--network", choices=NETWORKS, default="pmg-small", help="see below (default: %(default)s)"
     )
-    parser.add_argument("--epochs", type=positive, default=12, help="default: %(default)s")
+    parser.add_argument("--epochs", type=positive, default=10, help="default: %(default)s")
     parser.add_argument(
         "--steps",
         type=positive,

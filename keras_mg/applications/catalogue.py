@@ -85,8 +85,12 @@ class ModelInfo:
 
     @property
     def call(self) -> str:
-        """The expression that makes the network."""
-        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.arguments)})"
+        """The expression that makes the network, as one would write it."""
+        parameters = inspect.signature(_look_up(self.name)[1]).parameters
+        given = dict(self.arguments)
+        required = [k for k, p in parameters.items() if p.default is inspect.Parameter.empty]
+        words = [repr(given.pop(key)) for key in required]
+        return f"{self.name}({', '.join((*words, *(f'{k}={v!r}' for k, v in given.items())))})"
 
     def find(self, *metrics: str) -> tuple[PublishedFigure, ...]:
         """The published figures of these metrics."""
@@ -190,7 +194,7 @@ def model_info(name: str, **arguments) -> ModelInfo:
         >>> info.parameters, info.multiply_accumulates, info.input_shape
         (8344164, 116754944, (32, 32, 3))
         >>> print(info.published[-1])
-        error 32.08 % on CIFAR-100 (Ke, Maire, Yu, CVPR 2017, results on CIFAR-100)
+        error 32.08 % on CIFAR-100 (Ke et al., CVPR 2017, table of CIFAR-100 results)
     """
     family, construct = _look_up(name)
     for key in ("weights", "input_tensor"):

@@ -127,10 +127,13 @@ def image_input(input_tensor, input_shape, default_shape, include_top: bool, dat
     Returns:
         A Keras tensor of rank 4.
     """
+    height: int | None
+    width: int | None
     height, width, channels = default_shape
     if input_shape is None:
-        sides = (height, width) if include_top else (None, None)
-        input_shape = arguments.make_shape(None, *sides, channels, data_format)[1:]
+        if not include_top:
+            height = width = None
+        input_shape = arguments.make_shape(None, height, width, channels, data_format)[1:]
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
         raise ValueError(
             f"input_shape must be a tuple of three, {data_format} without the batch axis. "
@@ -366,6 +369,6 @@ def as_constructor(name: str, module: str, documentation: str, signature, build)
 
     construct.__name__ = construct.__qualname__ = name
     construct.__module__ = module
-    construct.__signature__ = signature
+    vars(construct)["__signature__"] = signature  # what `inspect.signature` and `help` read
     construct.__doc__ = documentation
     return construct

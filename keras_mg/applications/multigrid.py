@@ -105,7 +105,7 @@ def trunk(network: Network, images, common: dict) -> dict[int, keras.KerasTensor
         for i in range(block.layers):
             used = layer(block, f"start{len(block.filters)}_layer{i + 1}")(used)
         grids = [*waiting, *used]
-    levels = {}
+    levels: dict[int, keras.KerasTensor] = {}
     for b, block in enumerate(network.blocks, 1):
         for i in range(block.layers):
             grids = layer(block, f"block{b}_layer{i + 1}")(grids)

@@ -28,10 +28,18 @@ FILTERS = (64, 128, 256, 512)
 
 
 def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict):
-    """A U-Net whose level `l` works on `grids_per_level[l]` grids.
+    """A U-Net whose level `l` works on `grids_per_level[l]` grids, levels beyond those on one.
 
-    Grid `i` of level `l` has `filters[l] / 2**i` channels.
+    Grid `i` of level `l` has `filters[l] // 2**i` channels.
     """
+    grids_per_level = [*grids_per_level, *[1] * len(filters)]
+    sides = arguments.sides(tuple(images.shape), settings["data_format"])
+    multiple = 2 ** (len(filters) - 1)
+    if any(side is not None and side % multiple for side in sides):
+        raise ValueError(
+            f"a U-Net of {len(filters)} levels needs an image whose sides are multiples of "
+            f"{multiple}. Received shape: {tuple(images.shape)}"
+        )
 
     def widths(level: int) -> list[int]:
         return [filters[level] // 2**i for i in range(grids_per_level[level])]
@@ -68,13 +76,6 @@ def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict)
         grids = MultigridConv(widths(level), name=f"up{level}", **settings)(grids)
         levels |= dict(enumerate(grids, level))
     return grids, levels
-
-
-def _unet_top(grids, outputs: int, depth: int, settings: dict):
-    layer = MultigridConv(
-        (outputs,) * len(grids), kernel_size=1, activation=None, name="predictions", **settings
-    )
-    return layer(grids), layer.units[0]
 
 
 def _unet_top(grids, outputs: int, settings: dict):

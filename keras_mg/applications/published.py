@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MULTIGRID = "Ke, Maire, Yu, CVPR 2017, results on CIFAR-100"
-MULTIGRID_IMAGENET = "Ke, Maire, Yu, CVPR 2017, results on ImageNet"
-IGC = "Zhang, Qi, Xiao, Wang, ICCV 2017, results on ImageNet"
-IGC_LOG = "the IGC authors' training log"
-MGNET = "the MgNet papers, results on CIFAR"
-MGNET_IMAGENET = "the MgNet papers, results on ImageNet"
+MULTIGRID = "Ke et al., CVPR 2017, table of CIFAR-100 results"
+MULTIGRID_IMAGENET = "Ke et al., CVPR 2017, table of ImageNet results"
+IGC = "Zhang et al., ICCV 2017, table of ImageNet results"
+IGC_LOG = "training log of the IGC authors"
+MGNET = "MgNet papers, tables of CIFAR results"
+MGNET_IMAGENET = "MgNet papers, tables of ImageNet results"
 TORCH_RESNET = "notes of the Torch7 release"
-RESNET = "He, Zhang, Ren, Sun, 2015, table 6 (the first block of a stage widens there)"
+RESNET = "He et al., 2015, table 6 (of their own form of the network)"
 
 PARAMETERS, FLOPS = "parameters", "FLOPs"
 ERROR, TOP1, TOP5, TOP1_OF_10 = "error", "top-1 error", "top-5 error", "top-1 error of 10 crops"

@@ -93,6 +93,7 @@ class IGCBlock(keras.layers.Layer):
             "kernel_initializer": he_fan_in(),
             "data_format": self.data_format,
             "dtype": self.dtype_policy,
+            "trainable": self.trainable,
         }
         self.primary = Convolution(
             filters, 3, strides=strides, groups=primary_partitions, name="primary", **unit
@@ -106,6 +107,7 @@ class IGCBlock(keras.layers.Layer):
             epsilon=epsilon,
             data_format=self.data_format,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="norm",
         )
 

@@ -89,6 +89,7 @@ class IGCResidual(keras.layers.Layer):
             "epsilon": self.epsilon,
             "data_format": self.data_format,
             "dtype": self.dtype_policy,
+            "trainable": self.trainable,
         }
 
     def build(self, input_shape):

@@ -74,6 +74,7 @@ class MgNetRestriction(keras.layers.Layer):
             "epsilon": epsilon,
             "data_format": self.data_format,
             "dtype": self.dtype_policy,
+            "trainable": self.trainable,
         }
         self.feature = ConvNormActivation(filters, name="feature", **unit)
         self.residual = ConvNormActivation(filters, name="residual", **unit)

@@ -83,7 +83,11 @@ class MgNetSmoother(keras.layers.Layer):
         self.momentum = float(momentum)
         self.epsilon = float(epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
-        common = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        common = {
+            "data_format": self.data_format,
+            "dtype": self.dtype_policy,
+            "trainable": self.trainable,
+        }
         convolution = {**common, "kernel_initializer": torch_uniform()}
         norm = {**common, "momentum": momentum, "epsilon": epsilon}
         # Attributes are set in the order of the forward pass, which is the order of `weights`.
@@ -121,10 +125,10 @@ class MgNetSmoother(keras.layers.Layer):
         inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         *start, r = (ops.to_native(x, self.data_format) for x in inputs)
         u = start[0] if start else None
-        if u is not None and self.iterations == 1 and not self.return_residual:
+        if self.iterations == 1 and not self.return_residual:
             # One iteration without an outgoing residual never sees A: f - A(u) is r again. This
             # keeps A in the graph, where its gradient is zero, as the formula has it.
-            known = self.operator.convolve(u)
+            known = self.operator.convolve(keras.ops.zeros_like(r) if u is None else u)
             r = (r + known) - known
         for i in range(self.iterations):
             residual_norm, smoother, feature_norm = self._iteration(i)

@@ -88,6 +88,7 @@ class MultigridConv(PyramidLayer):
                 epsilon=epsilon,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
+                trainable=self.trainable,
                 name=f"grid_{i}",
             )
             for i, (width, size) in enumerate(zip(self.filters, self.kernel_size, strict=True))

@@ -81,6 +81,7 @@ class MultigridInput(keras.layers.Layer):
                 epsilon=epsilon,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
+                trainable=self.trainable,
                 name=f"grid_{i}",
             )
             for i, width in enumerate(self.filters)

@@ -107,6 +107,7 @@ class MultigridResidual(PyramidLayer):
             epsilon=self.epsilon,
             data_format=self.data_format,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name=f"{name}_grid_{grid}",
         )
 

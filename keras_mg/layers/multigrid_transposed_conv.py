@@ -69,6 +69,7 @@ class MultigridTransposedConv(PyramidLayer):
                 epsilon=epsilon,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
+                trainable=self.trainable,
                 name=f"grid_{i}",
             )
             for i, width in enumerate(self.filters)

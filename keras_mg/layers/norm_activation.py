@@ -29,6 +29,8 @@ def normalize(layer, x, training, residual=None):
     the rest of it counts as zero.
     """
     data_format = ops.native_format(layer.data_format)
+    # `trainable` is the unit's own, so layers make their units with `trainable=self.trainable`:
+    # Keras hands it down when it is set, not to units that are made later.
     y = ops.batch_norm(
         x,
         layer.gamma,

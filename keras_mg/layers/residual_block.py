@@ -102,6 +102,7 @@ class ResidualBlock(keras.layers.Layer):
             kernel_initializer=self.kernel_initializer,
             data_format=self.data_format,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name=name,
         )
 

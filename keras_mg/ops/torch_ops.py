@@ -42,6 +42,10 @@ def lay_out_kernel(variable) -> None:
 def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format: str):
     """Convolution with an HWIO `kernel` and `padding` zeros on each of the four sides."""
     weight = kernel.value.permute(3, 2, 0, 1)
+    if weight.shape[0] == 1:
+        # The stride of an axis of size 1 means nothing, but torch guesses the memory format from
+        # it, guesses wrong, and its CPU backward fails; a clone has the strides that it expects.
+        weight = weight.clone(memory_format=torch.channels_last)
     return F.conv2d(
         x, weight, None if bias is None else bias.value, strides, padding, groups=groups
     )

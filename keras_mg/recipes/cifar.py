@@ -117,7 +117,7 @@ def split_validation(
 
     >>> train, validation = split_validation(load_images("digits"), 0.1)
     >>> len(train.labels), len(validation.labels)
-    (1214, 133)
+    (1211, 136)
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"`fraction` must be in [0, 1). Received: {fraction}")

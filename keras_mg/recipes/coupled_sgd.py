@@ -119,11 +119,9 @@ class CoupledSGD(keras.optimizers.SGD):
                 velocities = [self.momentums[self._get_variable_index(v)].value for v in variables]
                 torch._foreach_mul_(velocities, self.momentum)
                 torch._foreach_add_(velocities, steps)
-                steps = (
-                    torch._foreach_add(steps, velocities, alpha=self.momentum)
-                    if self.nesterov
-                    else velocities
-                )
-            rate = ops.convert_to_tensor(learning_rate)
-            steps = torch._foreach_mul(steps, -rate)
-            torch._foreach_add_([variable.value for variable in variables], steps)
+                if self.nesterov:
+                    steps = list(torch._foreach_add(steps, velocities, alpha=self.momentum))
+                else:
+                    steps = velocities
+            scaled = torch._foreach_mul(steps, -ops.convert_to_tensor(learning_rate))
+            torch._foreach_add_([variable.value for variable in variables], scaled)

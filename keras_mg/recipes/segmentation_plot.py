@@ -48,7 +48,7 @@ def plot_segmentation(
         true_maps: `(images, height, width, maps)`.
         predicted_maps: like `true_maps`.
         class_names: one name per map; by default 0, 1, 2, ...
-        title: string above the picture.
+        title: string above the picture, of one line or more.
         threshold: float, the smallest value of a pixel that belongs to a map.
         data_format: `"channels_last"`, `"channels_first"`, or `None` for Keras's own setting.
 
@@ -141,14 +141,15 @@ def _figure(rows, ius: list[float], names: list[str], title: str | None):
             'Install it with the extra `data`: pip install "keras-mg[data]"'
         ) from error
     columns, side = len(ius), 1.75
-    width, height = max(columns * side + 1.0, 6.5), len(rows) * side + 1.55
+    heading = 0.25 + 0.25 * len(title.splitlines()) if title else 0.15
+    width, height = max(columns * side + 1.0, 6.5), len(rows) * side + 1.0 + heading
     # A Figure of its own, not pyplot: no display, no global state, safe in any thread.
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     figure.subplots_adjust(
         left=0.85 / width,
         right=1 - 0.15 / width,
-        top=1 - 0.55 / height,
+        top=1 - heading / height,
         bottom=0.78 / height,
         wspace=0.06,
         hspace=0.13,
@@ -162,7 +163,7 @@ def _figure(rows, ius: list[float], names: list[str], title: str | None):
     for axes, iu in zip(grid[-1], ius, strict=True):
         axes.set_xlabel(f"IU {iu:.2f}", fontsize=11)
     if title:
-        figure.suptitle(title, fontsize=14, y=1 - 0.16 / height, va="top")
+        figure.suptitle(title, fontsize=14, y=1 - 0.11 / height, va="top")
     handles = [
         Patch(facecolor=colour, edgecolor="#444444", linewidth=0.5, label=name)
         for colour, name in zip(PALETTE, names, strict=False)

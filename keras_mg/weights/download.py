@@ -17,6 +17,8 @@ from typing import BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+import keras
+
 from keras_mg.weights.arrays import PathLike, WeightsError
 from keras_mg.weights.hashing import matches
 
@@ -250,7 +252,7 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
     if begin:
         headers["Range"] = f"bytes={begin}-"
     get = pooch.HTTPDownloader(
-        progressbar=progress,
+        progressbar=_ProgressBar() if progress else False,
         chunk_size=CHUNK,
         timeout=TIMEOUT,
         headers=headers,
@@ -261,6 +263,29 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
     finally:
         for response in responses:  # pooch leaves the connection of a failed transfer open
             response.close()
+
+
+class _ProgressBar:
+    """Keras's progress bar in the form that pooch calls, so that tqdm need not be there."""
+
+    total = 0
+
+    def __init__(self) -> None:
+        self.bar: keras.utils.Progbar | None = None
+        self.done = 0
+
+    def update(self, count: int) -> None:
+        if self.bar is None:
+            self.bar = keras.utils.Progbar(self.total or None, unit_name="byte")
+        # pooch counts whole chunks, and the last one is a part.
+        self.done = min(self.done + count, self.total) if self.total else self.done + count
+        self.bar.update(self.done)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """Nothing to do: a full bar has ended its line."""
 
 
 def _remove(path: Path) -> None:

@@ -117,8 +117,8 @@ def test_target_is_the_ink_of_its_class(digits):
 
 def test_digits_per_canvas_and_sizes(digits):
     """Far apart on a huge canvas, the digits can be counted and measured."""
-    scatterer = DigitScatterer(digits, size=400, digits_per_canvas=(3, 5), overlap=0.0)
-    ink, maps = scatterer.draw(60, np.random.default_rng(2))
+    scatterer = DigitScatterer(digits, size=256, digits_per_canvas=(3, 5), overlap=0.0)
+    ink, maps = scatterer.draw(24, np.random.default_rng(2))
     counts, heights = [], []
     for canvas, each in zip(ink, maps, strict=True):
         labelled, _ = ndimage.label(ndimage.binary_dilation(canvas > 0.02, iterations=4))
@@ -139,18 +139,18 @@ def test_whole_digits_anywhere_inside_the_canvas(digits):
     mass = ink.sum((1, 2))
     np.testing.assert_allclose(mass, mass.mean(), rtol=0.02)
     covered = maps.any((0, 1))
-    assert covered.any(1)[1:-1].all()
-    assert covered.any(0)[5:-5].all()
+    assert covered.any(1)[4:-4].all()
+    assert covered.any(0)[8:-8].all()
 
 
 def test_overlap_is_limited(digits):
     roomy = DigitScatterer(digits, size=96, overlap=0.1)
-    _, maps = roomy.draw(100, np.random.default_rng(4))
+    _, maps = roomy.draw(40, np.random.default_rng(4))
     shared = (maps.sum(1) > 1).sum((1, 2)) / maps.any(1).sum((1, 2))
     # Three digits of equal size with a tenth on the others: at most a tenth of all.
     assert shared.max() <= 0.12
     free = DigitScatterer(digits, size=64, overlap=1.0)
-    _, crowded = free.draw(100, np.random.default_rng(4))
+    _, crowded = free.draw(40, np.random.default_rng(4))
     assert (crowded.sum(1) > 1).mean() > 2 * (maps.sum(1) > 1).mean()
 
 
@@ -296,6 +296,8 @@ class _Losses(keras.callbacks.Callback):
     ids=["one", "threads", "processes"],
 )
 def test_every_step_of_fit_gets_a_new_canvas_with_any_workers(workers):
+    if workers.get("use_multiprocessing") and keras.backend.backend() == "jax":
+        pytest.skip("Keras forks its worker processes, and a process that runs JAX must not fork")
     inputs = keras.Input((64, 64, 1))
     outputs = keras.layers.Conv2D(10, 5, padding="same", kernel_initializer="ones")(inputs)
     model = keras.Model(inputs, outputs)

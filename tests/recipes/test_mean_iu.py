@@ -66,7 +66,7 @@ def test_threshold_belongs_to_the_map():
     assert measured(true, maps([0.5, 0.4]), threshold=0.4) == pytest.approx(1.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     samples=st.integers(1, 7),
     number=st.integers(1, 4),

@@ -91,6 +91,14 @@ def test_on_cifar10(run, monkeypatch, tmp_path):
     module = types.ModuleType("tensorflow_datasets")
     module.data_source = data_source
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+    (tmp_path / "cifar10").mkdir()
     _, output = run("--data-dir", tmp_path, "--samples", 40, "--epochs", 1, "--filters", 4)
     assert "Data: CIFAR-10, 40 images to train on, 40 others to test on." in output
     assert asked == [("cifar10", s, str(tmp_path), False) for s in ("train", "test")]
+
+
+def test_a_folder_without_cifar10_is_refused(run, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run("--data-dir", tmp_path)
+    assert f"--data-dir: no prepared cifar10 in {tmp_path}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

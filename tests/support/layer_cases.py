@@ -1,7 +1,9 @@
-"""One table of the public layers: what `tests/layers/test_every_layer.py` runs every check on."""
+"""One table of the public layers: what `tests/layers/test_every_layer*.py` check."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import pytest
 
 from keras_mg import layers
 from tests.support import reference
@@ -15,7 +17,7 @@ class Case(NamedTuple):
     arguments: dict[str, Any]
     inputs: list[Shape]  # of one example
     reference: Callable
-    smallest: list[Shape] | None = None  # inputs whose maps end as single pixels
+    smallest: list[Shape]  # inputs whose maps end as single pixels
     single: bool = True  # whether one input is a tensor rather than a list of one
 
     def make(self, **settings):
@@ -121,12 +123,54 @@ CASES = [
         linear={"activation": None, "epsilon": 0.1},
         tanh={"activation": "tanh", "momentum": 0.99},
     ),
-    Case("MaxPool-padded", layers.MaxPool, {"pool_size": 3, "padding": 1}, _image(3), reference.max_pool_layer, _image(3, 1, 1)),
-    Case("MaxPool-plain", layers.MaxPool, {"pool_size": 2}, _image(3, 7, 5), reference.max_pool_layer, _image(3, 2, 2)),
-    Case("MaxPool-strides_1", layers.MaxPool, {"pool_size": 3, "strides": 1}, _image(3), reference.max_pool_layer, _image(3, 3, 3)),
-    Case("MultigridInput-cifar", layers.MultigridInput, {"filters": (4, 3, 2)}, _image(3, 12, 8), reference.multigrid_input, _image(3, 4, 4)),
-    Case("MultigridInput-one_grid", layers.MultigridInput, {"filters": (4,)}, _image(2, 5, 3), reference.multigrid_input, _image(2, 1, 1)),
-    Case("MultigridInput-imagenet", layers.MultigridInput, {"filters": (3, 2), "kind": "imagenet"}, _image(3, 16, 24), reference.multigrid_input, _image(3, 8, 8)),
+    Case(
+        "MaxPool-padded",
+        layers.MaxPool,
+        {"pool_size": 3, "padding": 1},
+        _image(3),
+        reference.max_pool_layer,
+        _image(3, 1, 1),
+    ),
+    Case(
+        "MaxPool-plain",
+        layers.MaxPool,
+        {"pool_size": 2},
+        _image(3, 7, 5),
+        reference.max_pool_layer,
+        _image(3, 2, 2),
+    ),
+    Case(
+        "MaxPool-strides_1",
+        layers.MaxPool,
+        {"pool_size": 3, "strides": 1},
+        _image(3),
+        reference.max_pool_layer,
+        _image(3, 3, 3),
+    ),
+    Case(
+        "MultigridInput-cifar",
+        layers.MultigridInput,
+        {"filters": (4, 3, 2)},
+        _image(3, 12, 8),
+        reference.multigrid_input,
+        _image(3, 4, 4),
+    ),
+    Case(
+        "MultigridInput-one_grid",
+        layers.MultigridInput,
+        {"filters": (4,)},
+        _image(2, 5, 3),
+        reference.multigrid_input,
+        _image(2, 1, 1),
+    ),
+    Case(
+        "MultigridInput-imagenet",
+        layers.MultigridInput,
+        {"filters": (3, 2), "kind": "imagenet"},
+        _image(3, 16, 24),
+        reference.multigrid_input,
+        _image(3, 8, 8),
+    ),
     *(
         _pyramid_case(layers.MultigridConv, reference.multigrid_conv, name, inputs, **arguments)
         for name, inputs, arguments in (
@@ -167,7 +211,11 @@ CASES = [
         layers.MultigridPool, reference.multigrid_pool, "merge", _pyramid(2, 3, 1), merge=True
     ),
     _pyramid_case(
-        layers.MultigridPool, reference.multigrid_pool, "drop", _pyramid(2, 3, 1), drop_coarsest=True
+        layers.MultigridPool,
+        reference.multigrid_pool,
+        "drop",
+        _pyramid(2, 3, 1),
+        drop_coarsest=True,
     ),
     *_single(
         layers.IGCBlock,
@@ -175,7 +223,12 @@ CASES = [
         _image(6),
         complementary={"filters": 6, "primary_partitions": 3, "secondary_partitions": 2},
         strided={"filters": 12, "primary_partitions": 3, "secondary_partitions": 4, "strides": 2},
-        released={"filters": 12, "primary_partitions": 6, "secondary_partitions": 3, "epsilon": 1e-3},
+        released={
+            "filters": 12,
+            "primary_partitions": 6,
+            "secondary_partitions": 3,
+            "epsilon": 1e-3,
+        },
         linear={
             "filters": 6,
             "primary_partitions": 2,
@@ -189,7 +242,12 @@ CASES = [
         reference.igc_residual,
         _image(6),
         identity={"filters": 6, "primary_partitions": 3, "secondary_partitions": 2},
-        wider={"filters": 12, "primary_partitions": 3, "secondary_partitions": (2, 4), "strides": 2},
+        wider={
+            "filters": 12,
+            "primary_partitions": 3,
+            "secondary_partitions": (2, 4),
+            "strides": 2,
+        },
         projected={
             "filters": 6,
             "primary_partitions": 2,
@@ -210,5 +268,37 @@ CASES = [
         for count in (1, 2)
         for name, arguments in _SMOOTHER.items()
     ),
-    Case("MgNetRestriction", layers.MgNetRestriction, {"filters": 5}, _image(3) * 2, reference.mgnet_restriction, _image(3, 1, 1) * 2),
-]  # fmt: skip
+    Case(
+        "MgNetRestriction",
+        layers.MgNetRestriction,
+        {"filters": 5},
+        _image(3) * 2,
+        reference.mgnet_restriction,
+        _image(3, 1, 1) * 2,
+    ),
+]
+
+# For what does not hang on the numbers of the arguments: the first row of each layer, and those
+# that hold other sublayers than it does.
+_HOLD_OTHERS = (
+    "MultigridConv-drop",
+    "MultigridInput-imagenet",
+    "MultigridResidual-C",
+    "ResidualBlock-projected",
+    "IGCResidual-wider",
+    "MgNetSmoother-ur_own",
+    "MgNetSmoother-ur_last",
+)
+_ONE_OF_EACH = [
+    case
+    for i, case in enumerate(CASES)
+    if case.name in _HOLD_OTHERS or case.layer not in [c.layer for c in CASES[:i]]
+]
+
+
+def _parametrize(cases):
+    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+
+
+every_layer = _parametrize(CASES)
+one_of_each_layer = _parametrize(_ONE_OF_EACH)

@@ -1,4 +1,4 @@
-"""What every layer of the library is held to; `tests/layers/test_every_layer.py` runs it."""
+"""Makes and runs the layers of `layer_cases`, and their references, in one layout for both."""
 
 import inspect
 
@@ -31,15 +31,26 @@ def in_format(shape, data_format):
     return (n, c, h, w) if data_format == "channels_first" else tuple(shape)
 
 
-def run(case, layer, arrays, **settings):
-    """Channels-last numpy inputs to channels-last numpy outputs."""
-    data_format = layer.data_format
-    tensors = [
-        keras.ops.convert_to_tensor(channels_last_to(data_format, a), layer.compute_dtype)
+def to_tensors(arrays, layer):
+    """Channels-last arrays as tensors in the layer's data format and precision."""
+    return [
+        keras.ops.convert_to_tensor(
+            np.ascontiguousarray(channels_last_to(layer.data_format, a)), layer.compute_dtype
+        )
         for a in arrays
     ]
-    outputs = flat(layer(case.nested(tensors), **settings))
-    return [to_channels_last(numpy(y).astype("float64"), data_format) for y in outputs]
+
+
+def run(case, layer, arrays, **settings):
+    """Channels-last numpy inputs to channels-last numpy outputs, in float64."""
+    outputs = flat(layer(case.nested(to_tensors(arrays, layer)), **settings))
+    return [to_channels_last(numpy(y).astype("float64"), layer.data_format) for y in outputs]
+
+
+def predictions(model, arrays, data_format="channels_last"):
+    """The same of a model in `data_format`."""
+    outputs = model([channels_last_to(data_format, a) for a in arrays])
+    return [to_channels_last(numpy(y).astype("float64"), data_format) for y in flat(outputs)]
 
 
 def takes_training(layer):
@@ -106,16 +117,12 @@ def gradients_of(case, layer, arrays, training=False):
     import torch
 
     data_format = layer.data_format
-    inputs = [
-        keras.ops.convert_to_tensor(channels_last_to(data_format, a), layer.compute_dtype)
-        .clone()
-        .requires_grad_()
-        for a in arrays
-    ]
+    inputs = [t.clone().requires_grad_() for t in to_tensors(arrays, layer)]
     outputs = flat(layer(case.nested(inputs), **training_argument(layer, training)))
     loss = sum((x**2).sum() for x in inputs)
     for y in outputs:
-        weights = channels_last_to(data_format, cosines(in_format_shape(y, data_format)))
+        shape = to_channels_last(np.empty(tuple(y.shape), "u1"), data_format).shape
+        weights = np.ascontiguousarray(channels_last_to(data_format, cosines(shape)))
         loss = loss + (y * torch.as_tensor(weights, dtype=y.dtype, device=y.device)).sum()
     loss.backward()
     return (
@@ -126,8 +133,3 @@ def gradients_of(case, layer, arrays, training=False):
             for v in layer.trainable_variables
         },
     )
-
-
-def in_format_shape(y, data_format):
-    """The channels-last shape of a tensor in `data_format`."""
-    return to_channels_last(np.empty(tuple(y.shape), "u1"), data_format).shape

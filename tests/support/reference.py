@@ -38,7 +38,7 @@ def conv2d(x, kernel, bias=None, strides=1, groups=1):
 
 
 def conv2d_transpose(x, kernel, bias=None, strides=2):
-    """A (height, width, out, in) `kernel` whose side is `strides`: pixels spread without overlap."""
+    """A (height, width, out, in) `kernel` whose side is `strides`: nothing overlaps."""
     size = kernel.shape[0]
     assert size == strides
     n, _, h, w = x.shape

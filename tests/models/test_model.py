@@ -1,0 +1,254 @@
+"""`keras_mg.Model`: Keras's behaviour in every respect, and compiled steps that change nothing."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mg
+from keras_mg.layers import ConvNormActivation
+
+torch_only = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the steps are captured on torch only"
+)
+pytestmark = [
+    torch_only,
+    # torch's tracer reads attributes that torch itself has deprecated.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+SAMPLES, BATCH, CLASSES = 10, 4, 3  # the last batch is a partial one
+
+
+def array(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def data():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(SAMPLES, 8, 8, 3)).astype("float32")
+    return x, generator.integers(CLASSES, size=SAMPLES)
+
+
+def trunk(**options):
+    images = keras.Input((8, 8, 3))
+    x = ConvNormActivation(4, data_format="channels_last", **options)(images)
+    return images, keras.layers.GlobalAveragePooling2D()(x)
+
+
+def plain():
+    images, x = trunk()
+    return keras_mg.Model(images, keras.layers.Dense(CLASSES)(x), name="small")
+
+
+def with_head(*layers):
+    def build():
+        images, x = trunk()
+        for layer in layers:
+            x = layer()(x)
+        return keras_mg.Model(images, keras.layers.Dense(CLASSES)(x), name="small")
+
+    return build
+
+
+def half_frozen():
+    model = plain()
+    model.layers[1].trainable = False
+    return model
+
+
+def in_bfloat16():
+    images, x = trunk(dtype="mixed_bfloat16")
+    return keras_mg.Model(images, keras.layers.Dense(CLASSES)(x), name="small")
+
+
+def regularized():
+    images, x = trunk()
+    head = keras.layers.Dense(
+        CLASSES, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L2(0.01)
+    )
+    return keras_mg.Model(images, head(x), name="small")
+
+
+def two_outputs():
+    images, x = trunk()
+    outputs = {"a": keras.layers.Dense(CLASSES)(x), "b": keras.layers.Dense(CLASSES)(x)}
+    return keras_mg.Model(images, outputs, name="small")
+
+
+def fine_tuned():
+    images, x = trunk()
+    inner = keras_mg.Model(images, x)
+    image = keras.Input((8, 8, 3))
+    return keras_mg.Model(image, keras.layers.Dense(CLASSES)(inner(image)), name="small")
+
+
+def crossentropy():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def sgd(**options):
+    return keras.optimizers.SGD(0.05, momentum=0.9, **options)
+
+
+def fit(build, optimizer, jit_compile, fit_options=None, backend="aot_eager", loss=None, **options):
+    """Everything that training, evaluation and prediction leave behind."""
+    keras.utils.set_random_seed(1)
+    model = build()
+    model.torch_backend = backend
+    options = {"metrics": ["accuracy"], **options}
+    model.compile(optimizer(), loss or crossentropy(), jit_compile=jit_compile, **options)
+    x, y = data()
+    if isinstance(model.output, dict):
+        y = {"a": y, "b": y}
+    history = model.fit(
+        x,
+        y,
+        **{"batch_size": BATCH, "epochs": 4, "verbose": 0, "shuffle": False},
+        **(fit_options or {}),
+    )
+    return {
+        "history": history.history,
+        "scores": model.evaluate(x, y, batch_size=BATCH, verbose=0),
+        "weights": [array(w) for w in model.weights],
+        "optimizer": [array(v) for v in model.optimizer.variables],
+        "predictions": [
+            array(p) for p in keras.tree.flatten(model.predict(x, batch_size=BATCH, verbose=0))
+        ],
+        "model": model,
+    }
+
+
+def flat(result, part):
+    return [np.asarray(leaf, "float64") for leaf in keras.tree.flatten(result[part])]
+
+
+PARTS = ("history", "scores", "weights", "optimizer", "predictions")
+
+
+def assert_same(one, other, tolerance=0.0):
+    for part in PARTS:
+        ours, theirs = flat(one, part), flat(other, part)
+        assert len(ours) == len(theirs) > 0
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=part)
+
+
+def assert_moves(result, build):
+    """Training changed the weights, and the metrics are those of all samples."""
+    keras.utils.set_random_seed(1)
+    start = build()
+    pairs = zip(start.trainable_weights, result["model"].trainable_weights, strict=True)
+    moved = [not np.array_equal(array(a), array(b)) for a, b in pairs]
+    assert all(moved)
+    assert len(set(result["history"]["loss"])) == len(result["history"]["loss"])
+
+
+def was_compiled(result):
+    steps = result["model"]._compiled_steps
+    return steps is not None and not steps.failed and bool(steps.train_graph.compiled)
+
+
+def uses_compiled_update(result):
+    return result["model"]._compiled_steps.update_graph.__name__ != "update"
+
+
+def schedule(epoch, rate):
+    return rate / (1 + epoch)
+
+
+SCENARIOS = {
+    "plain": {},
+    "half frozen": {"build": half_frozen},
+    "bfloat16": {"build": in_bfloat16},
+    "regularized": {"build": regularized},
+    "two outputs": {
+        "build": two_outputs,
+        "loss": {"a": crossentropy(), "b": crossentropy()},
+        "metrics": {"a": ["accuracy"], "b": []},
+        "loss_weights": {"a": 1.0, "b": 0.5},
+    },
+    "fine-tuning": {"build": fine_tuned},
+    "dropout": {"build": with_head(lambda: keras.layers.Dropout(0.5))},
+    "batch norm": {"build": with_head(keras.layers.BatchNormalization)},
+    "schedule": {
+        "optimizer": lambda: keras.optimizers.SGD(
+            keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+        )
+    },
+    "cosine": {
+        "optimizer": lambda: keras.optimizers.SGD(
+            keras.optimizers.schedules.CosineDecay(
+                0.0, 8, warmup_target=0.1, warmup_steps=3
+            )
+        )
+    },
+    "callback": {
+        "fit_options": {"callbacks": [keras.callbacks.LearningRateScheduler(schedule)]}
+    },
+    "sample weights": {
+        "fit_options": {"sample_weight": np.linspace(0, 1, SAMPLES)},
+        "weighted_metrics": ["accuracy"],
+    },
+    "class weights": {"fit_options": {"class_weight": {0: 1.0, 1: 0.5, 2: 2.0}}},
+    "validation": {"fit_options": {"validation_data": data()}},
+    "clipping": {"optimizer": lambda: sgd(clipnorm=0.1, use_ema=True)},
+    "global clipping": {"optimizer": lambda: sgd(global_clipnorm=0.1)},
+    "value clipping": {"optimizer": lambda: sgd(clipvalue=0.01)},
+    "EMA": {
+        "optimizer": lambda: sgd(use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2)
+    },
+    "accumulation": {"optimizer": lambda: sgd(gradient_accumulation_steps=2)},
+    "loss scale": {"optimizer": lambda: keras.optimizers.LossScaleOptimizer(sgd())},
+    "fixed loss scale": {"optimizer": lambda: sgd(loss_scale_factor=128.0)},
+    "confusion matrix": {
+        "metrics": [keras.metrics.SparseTopKCategoricalAccuracy(2), keras.metrics.Mean(name="m")]
+        [:1]
+    },
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_compiled_is_bit_identical_to_eager(name):
+    scenario = {"build": plain, "optimizer": sgd, **SCENARIOS[name]}
+    eager = fit(jit_compile=False, **scenario)
+    compiled = fit(jit_compile=True, **scenario)
+    assert was_compiled(compiled)
+    assert not was_compiled(eager)
+    assert_moves(compiled, scenario["build"])
+    assert_same(eager, compiled)
+
+
+OPTIMIZERS = [
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "Muon",
+    "Nadam",
+    "RMSprop",
+]
+
+
+def test_every_optimizer_is_tried():
+    known = {n for n in dir(keras.optimizers) if isinstance(getattr(keras.optimizers, n), type)}
+    assert known == {*OPTIMIZERS, "SGD", "LossScaleOptimizer", "Optimizer"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name):
+    def optimizer():
+        options = {"exclude_layers": ["dense"]} if name == "Muon" else {}
+        return getattr(keras.optimizers, name)(0.01, **options)
+
+    eager = fit(plain, optimizer, False)
+    compiled = fit(plain, optimizer, True)
+    assert was_compiled(compiled)
+    assert_same(eager, compiled)

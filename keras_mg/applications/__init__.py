@@ -59,3 +59,4 @@ from keras_mg.applications.resnet import ResNet32 as ResNet32
 from keras_mg.applications.resnet import ResNet44 as ResNet44
 from keras_mg.applications.resnet import ResNet56 as ResNet56
 from keras_mg.applications.resnet import ResNet110 as ResNet110
+from keras_mg.weights import weights_info as weights_info

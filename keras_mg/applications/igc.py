@@ -21,10 +21,12 @@ from keras_mg.applications import constructor, imagenet, preprocessing
 from keras_mg.layers import ConvNormActivation, IGCResidual, MaxPool, ResidualBlock, arguments
 from keras_mg.layers.igc_block import IGC_EPSILON
 from keras_mg.layers.initializers import he_fan_in
+from keras_mg.weights import weights_info
 
-# Of RGB images in 0..255, as the authors normalise ImageNet.
-IMAGENET_MEAN = (123.370, 112.757, 99.406)
-IMAGENET_STD = (68.998, 66.093, 68.292)
+# Of RGB images in 0..255: the published weights' own record, so that the two cannot disagree.
+_RECORD = weights_info("IGC_L100M2", "imagenet")
+IMAGENET_MEAN = _RECORD.mean
+IMAGENET_STD = _RECORD.std
 
 decode_predictions = imagenet.decode_predictions
 

@@ -47,7 +47,7 @@ def network_arguments(parser, options):
 
 
 def main(arguments=None):
-    parser = experiment.parser(__doc__, tuple(RECIPES), "igc_output")
+    parser = experiment.parser(__doc__, tuple(RECIPES), "outputs/igc")
     add = parser.add_argument
     add("--network", choices=NETWORKS, default="IGCResNet", help="default: %(default)s")
     add("--depth", type=experiment.positive, help="layers (default: 20, plain networks 38)")

@@ -28,7 +28,7 @@ DIGITS_EPOCHS = 10
 
 
 def main(arguments=None):
-    parser = experiment.parser(__doc__, tuple(STATISTICS), "mgnet_output")
+    parser = experiment.parser(__doc__, tuple(STATISTICS), "outputs/mgnet")
     parser.add_argument(
         "--iterations",
         type=experiment.positive,

@@ -27,7 +27,7 @@ def recipes(network):
 
 
 def main(arguments=None):
-    parser = experiment.parser(__doc__, DATASETS, "resnet_output")
+    parser = experiment.parser(__doc__, DATASETS, "outputs/resnet")
     add = parser.add_argument
     add("--network", choices=NETWORKS, default="ResNet20", help="default: %(default)s")
     add(

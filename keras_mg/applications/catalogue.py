@@ -43,6 +43,8 @@ FAMILIES = {
 # Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout and
 # the bias that the output maps start with are settings of the training.
 NEUTRAL = {"name", "data_format", "dtype", "classifier_activation", "dropout", "output_bias"}
+# What is loaded into a network, and where it is attached.
+OUTSIDE = {"weights", "skip_mismatch", "input_tensor"}
 
 
 def _constructors() -> dict[str, tuple[str, Callable[..., keras.Model]]]:
@@ -197,12 +199,11 @@ def model_info(name: str, **arguments) -> ModelInfo:
         error 32.08 % on CIFAR-100 (Ke et al., CVPR 2017, table of CIFAR-100 results)
     """
     family, construct = _look_up(name)
-    for key in ("weights", "input_tensor"):
-        if key in arguments:
-            raise ValueError(
-                f"model_info describes a network and takes no {key!r}. "
-                f"Received: {key}={arguments[key]!r}"
-            )
+    for key in sorted(OUTSIDE & set(arguments)):
+        raise ValueError(
+            f"model_info describes a network and takes no {key!r}. "
+            f"Received: {key}={arguments[key]!r}"
+        )
     signature = inspect.signature(construct)
     try:
         bound = signature.bind(**arguments)
@@ -224,7 +225,7 @@ def model_info(name: str, **arguments) -> ModelInfo:
     compared = {
         key: _plain(key, value, values)
         for key, value in values.items()
-        if key not in NEUTRAL | {"weights", "input_tensor", "input_shape"}
+        if key not in NEUTRAL | OUTSIDE | {"input_shape"}
     }
     is_published_shape = values["input_shape"] is None or (
         _image_shape(_count(construct, {**arguments, **whole})[0], data_format) == shape

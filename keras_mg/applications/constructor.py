@@ -150,13 +150,18 @@ def image_input(input_tensor, input_shape, default_shape, include_top: bool, dat
             arguments.positive_int("each size in input_shape", size)
     if input_tensor is None:
         return keras.Input(input_shape, name="image")
-    if keras.backend.is_keras_tensor(input_tensor):
-        return input_tensor
-    return keras.Input(tensor=input_tensor, shape=input_shape, name="image")
+    if not keras.backend.is_keras_tensor(input_tensor):
+        raise ValueError(
+            "input_tensor must be a Keras tensor, such as `keras.Input` or a layer called on one "
+            f"gives. Received: input_tensor of type {type(input_tensor).__name__}"
+        )
+    return input_tensor
 
 
-def classifier_layer(classes: int, activation, features: int, zero_bias: bool, dtype):
-    """The fully connected classifier, initialised as Torch initialises `nn.Linear`.
+def classifier_layer(
+    classes: int, activation, features: int, zero_bias: bool, kernel_initializer, dtype
+):
+    """The fully connected classifier, by default initialised as Torch initialises `nn.Linear`.
 
     It computes in the variable dtype: a softmax over half-precision logits loses accuracy.
     """
@@ -164,7 +169,7 @@ def classifier_layer(classes: int, activation, features: int, zero_bias: bool, d
     return keras.layers.Dense(
         arguments.positive_int("classes", classes),
         activation=activation,
-        kernel_initializer=torch_uniform(),
+        kernel_initializer=kernel_initializer or torch_uniform(),
         bias_initializer=(
             "zeros" if zero_bias else keras.initializers.RandomUniform(-bound, bound)
         ),
@@ -234,6 +239,7 @@ def classifier(
     data_format: str | None,
     dtype,
     zero_bias: bool,
+    head_initializer=None,
 ) -> keras.Model:
     """Build a classifier, or its trunk as a feature extractor.
 
@@ -254,6 +260,7 @@ def classifier(
         data_format: see `Classifier`.
         dtype: see `Classifier`.
         zero_bias: whether the classifier's bias starts at zero rather than uniformly.
+        head_initializer: of the classifier's kernel; None for Torch's default.
 
     Returns:
         The model.
@@ -266,7 +273,9 @@ def classifier(
     x = levels[max(levels)]
     if include_top:
         width = arguments.channels(tuple(x.shape), data_format, network)
-        head = classifier_layer(classes, classifier_activation, width, zero_bias, common["dtype"])
+        head = classifier_layer(
+            classes, classifier_activation, width, zero_bias, head_initializer, common["dtype"]
+        )
         outputs = head(features(levels, x, "avg", False, common))
     else:
         outputs = features(levels, x, pooling, pyramid_outputs, common)
@@ -283,6 +292,7 @@ def classifier_constructor(
     reference: str,
     module: str,
     zero_bias: bool = True,
+    head_initializer: Callable[[], keras.initializers.Initializer] | None = None,
     leading: Mapping[str, Option] | None = None,
     options: Mapping[str, Option] | None = None,
     example: str = "",
@@ -298,6 +308,8 @@ def classifier_constructor(
         reference: the paper, as a Markdown link.
         module: the name of the family's module.
         zero_bias: whether the classifier's bias starts at zero rather than uniformly.
+        head_initializer: makes the initializer of the classifier's kernel; None for Torch's
+            default.
         leading: arguments in front of the shared signature.
         options: keyword arguments behind the shared signature.
         example: the leading arguments of the docstring's example.
@@ -309,7 +321,14 @@ def classifier_constructor(
 
     def build(**values) -> keras.Model:
         trunk = make_trunk(**{key: values.pop(key) for key in (*leading, *options)})
-        return classifier(name, trunk, default_shape, zero_bias=zero_bias, **values)
+        return classifier(
+            name,
+            trunk,
+            default_shape,
+            zero_bias=zero_bias,
+            head_initializer=head_initializer and head_initializer(),
+            **values,
+        )
 
     documentation = _ARGUMENTS.format(
         shape=default_shape,

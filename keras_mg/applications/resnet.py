@@ -91,6 +91,7 @@ def _resnet(name: str, blocks: int) -> constructor.Classifier:
         classes=10,
         reference=REFERENCE,
         module=__name__,
+        head_initializer=he_fan_in,  # one rule for all kernels of the released networks
         options={
             "block": Option(
                 "bn_before_add",

@@ -80,7 +80,8 @@ class MultigridResidual(PyramidLayer):
     ):
         super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_ints("filters", filters)
-        self.kernel_size = arguments.per_grid("kernel_size", kernel_size, len(self.filters))
+        sizes = arguments.per_grid("kernel_size", kernel_size, len(self.filters))
+        self.kernel_size = tuple(arguments.odd_int("kernel_size", size) for size in sizes)
         self.shortcut = arguments.one_of("shortcut", shortcut, SHORTCUTS)
         self.activation = arguments.elementwise_activation(activation)
         self.drop_coarsest = bool(drop_coarsest)

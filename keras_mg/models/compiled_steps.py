@@ -73,6 +73,7 @@ class CompiledSteps:
         self.predict_graph = ByShape(self._predict(), backend)
         self.update_graph: Callable | None = None
         _make_axes_capturable(model)
+        _clear_losses(model)
 
     def _forward(self, training: bool) -> Callable:
         model, has_training = self.model, self.loss_has_training
@@ -88,6 +89,7 @@ class CompiledSteps:
             tracker.update_state(loss.detach(), sample_weight=tree.flatten(x)[0].shape[0])
             y_pred = tree.map_structure(lambda t: t.detach(), y_pred)
             logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+            _clear_losses(model)
             return loss if optimizer is None else optimizer.scale_loss(loss), logs
 
         return forward
@@ -167,6 +169,11 @@ class CompiledSteps:
         """The predictions of one batch; None where the step cannot be captured."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._run(self.predict_graph, False, x)
+
+
+def _clear_losses(model: keras.Model) -> None:
+    # Activity losses of one step would be an input of the next one's graph.
+    model._clear_losses()
 
 
 def _make_axes_capturable(model: keras.Model) -> None:

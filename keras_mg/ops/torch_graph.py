@@ -61,6 +61,19 @@ def cancel_permutes(module: torch.fx.GraphModule) -> int:
     return replaced
 
 
+def _only_tensor_guards(entries) -> list[bool]:
+    """Which of torch's conditions are checked before a graph runs: those on tensors.
+
+    The others are thousands per network, on attributes of Keras's layers, and take longer than a
+    small network. Keras's rule stands in for them: what changes in a model takes effect at the next
+    `compile()`, which drops the graphs.
+    """
+    return [
+        entry.guard_type == "TENSOR_MATCH" and not isinstance(entry.value, torch.nn.Parameter)
+        for entry in entries
+    ]
+
+
 def compile_graph(function: Callable, backend: str = "inductor") -> Callable:
     """`function` as one graph per input signature.
 
@@ -77,7 +90,13 @@ def compile_graph(function: Callable, backend: str = "inductor") -> Callable:
         cancel_permutes(module)
         return lookup_backend(backend)(module, inputs, **options)
 
-    return torch.compile(_own_code(function), fullgraph=True, dynamic=False, backend=finish)
+    return torch.compile(
+        _own_code(function),
+        fullgraph=True,
+        dynamic=False,
+        backend=finish,
+        options={"guard_filter_fn": _only_tensor_guards},  # torch empties this dictionary
+    )
 
 
 def capture_error(function: Callable, *inputs) -> Exception | None:

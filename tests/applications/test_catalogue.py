@@ -8,7 +8,6 @@ from keras_mg.weights import weights_info
 from tests.support import zoo
 from tests.support.jax_process import run_on_jax
 
-
 # Of each family one, with groups, strides, transposed convolutions and shared kernels among them.
 JAX = {"MG6", "RMG18", "SegPRMG", "SegUMG", "IGC_L100M2", "IGCResNet", "MgNet", "ResNet20"}
 

@@ -8,7 +8,6 @@ import pytest
 
 from keras_mg.applications import IGC_L100M2, IGCPlain, IGCResNet18_C64
 from tests.support.arrays import numpy, relative_difference
-from tests.support.device import on_cpu as on_cpu
 from tests.weights.mxnet_writer import fixture, images, weights
 
 NETWORKS = {

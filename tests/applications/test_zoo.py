@@ -9,7 +9,6 @@ import pytest
 from keras_mg import applications, ops
 from tests.support import zoo
 from tests.support.arrays import numpy, relative_difference
-from tests.support.device import on_cpu as on_cpu
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from keras_mg.recipes import Images, experiment
 
 APPLICATIONS = Path(__file__).parents[2] / "applications"
 TINY = {
-    "igc": ["--depth", "5", "--primary-partitions", "2", "--secondary-partitions", "2"],
+    "igc": ["--depth", "8", "--primary-partitions", "2", "--secondary-partitions", "2"],
     "mgnet": ["--iterations", "1", "1", "--filters", "4"],
     "resnet": ["--block", "bn_after_add", "--no-final-relu"],
 }
@@ -140,12 +140,12 @@ def test_the_110_layers_get_their_warm_up(
     [
         ("igc", ["--epochs", "0"], "--epochs: must be an integer of at least 1. Received: '0'"),
         ("igc", ["--dataset", "mnist"], "--dataset: invalid choice: 'mnist'"),
-        ("igc", ["--depth", "9"], "depth of a plain network must be 3 n + 2"),
-        ("igc", ["--width", "16"], "--width: IGCPlain has width L * M"),
+        ("igc", ["--depth", "9"], "depth of a residual network must be even"),
+        ("igc", ["--width", "16"], "--width: IGCResNet has width L * M"),
         (
             "igc",
-            ["--network", "IGCPlainBaseline", "--primary-partitions", "4"],
-            "partitions: IGCPlainBaseline has a --width",
+            ["--network", "IGCResNetBaseline", "--primary-partitions", "4"],
+            "partitions: IGCResNetBaseline has a --width",
         ),
         ("mgnet", ["--filters", "8", "16"], "filters must be one integer or one per grid"),
         ("mgnet", ["--batch-size", "a"], "--batch-size: must be an integer of at least 1"),

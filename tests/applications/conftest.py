@@ -1,0 +1,1 @@
+from tests.support.device import on_cpu as on_cpu

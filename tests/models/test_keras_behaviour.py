@@ -1,0 +1,196 @@
+"""What a `keras_mg.Model` has in common with a `keras.Model`: everything but its steps."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mg
+from keras_mg.layers import ConvNormActivation
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+OPTIONS = ("auto", True, False)
+
+
+def make(kind=keras_mg.Model):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3))
+    x = ConvNormActivation(4, data_format="channels_last")(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return kind(images, keras.layers.Dense(2)(x), name="small")
+
+
+def array(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def data(count=6):
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(count, 8, 8, 3)).astype("float32")
+    return x, generator.normal(size=(count, 2)).astype("float32")
+
+
+def assert_equal_weights(one, other):
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(array(a), array(b))
+
+
+def test_eager_training_is_that_of_keras():
+    x, y = data()
+    models = [make(keras.Model), make()]
+    histories = []
+    for model in models:
+        model.compile(keras.optimizers.AdamW(0.01), "mse", ["mae"], jit_compile=False)
+        histories.append(model.fit(x, y, batch_size=4, epochs=3, verbose=0, shuffle=False).history)
+    assert histories[0] == histories[1]
+    assert_equal_weights(*models)
+    np.testing.assert_array_equal(*(m.predict(x, verbose=0) for m in models))
+    assert models[0].evaluate(x, y, verbose=0) == models[1].evaluate(x, y, verbose=0)
+
+
+def test_it_is_a_functional_keras_model():
+    model = make()
+    assert isinstance(model, keras.Model)
+    assert isinstance(model, keras_mg.Model)
+    assert [layer.name for layer in model.layers] == [m.name for m in model.layers]
+    assert len(model.layers) == 4
+    assert model.get_layer(index=1).name.startswith("conv_norm")
+    assert model.input_shape == (None, 8, 8, 3)
+    assert model.output_shape == (None, 2)
+    inner = keras_mg.Model(model.input, model.layers[1].output)
+    assert tuple(inner(np.zeros((1, 8, 8, 3), "float32")).shape) == (1, 8, 8, 4)
+
+
+def test_predict_and_call_without_compile():
+    model, (x, _) = make(), data()
+    np.testing.assert_allclose(model.predict(x, verbose=0), array(model(x)), rtol=1e-6, atol=1e-6)
+
+
+def test_subclassing():
+    class Own(keras_mg.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.head(keras.ops.mean(x, (1, 2)))
+
+    x, y = data()
+    model = Own()
+    model.compile("sgd", "mse")
+    first, *_, last = model.fit(x, y, epochs=3, verbose=0).history["loss"]
+    assert last < first
+
+
+def test_clone_model_has_the_class_and_the_outputs():
+    model, (x, _) = make(), data()
+    clone = keras.models.clone_model(model)
+    assert type(clone) is type(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(array(clone(x)), array(model(x)))
+
+
+@pytest.mark.parametrize("jit_compile", OPTIONS)
+def test_save_and_load(tmp_path, jit_compile):
+    x, y = data()
+    model = make()
+    model.compile(keras.optimizers.Adam(0.01), "mse", ["mae"], jit_compile=False)
+    model.fit(x, y, verbose=0)
+    model._jit_compile_request = jit_compile
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    assert loaded.compiled
+    assert loaded.get_compile_config()["jit_compile"] == jit_compile
+    assert loaded.jit_compile == (jit_compile is True)
+    assert_equal_weights(model, loaded)
+    for a, b in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(array(a), array(b))
+    np.testing.assert_array_equal(array(model(x)), array(loaded(x)))
+
+
+def test_resumed_training_is_uninterrupted_training(tmp_path):
+    x, y = data()
+
+    def epochs(model, count):
+        model.fit(x, y, batch_size=3, epochs=count, verbose=0, shuffle=False)
+
+    straight, stopped = make(), make()
+    for model in (straight, stopped):
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse", jit_compile=False)
+    epochs(straight, 4)
+    epochs(stopped, 2)
+    stopped.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    epochs(resumed, 2)
+    assert_equal_weights(straight, resumed)
+
+
+def test_weights_go_to_and_from_a_keras_model(tmp_path):
+    ours, theirs = make(), make(keras.Model)
+    theirs.set_weights([w + 1.0 for w in theirs.get_weights()])
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    ours.load_weights(tmp_path / "theirs.weights.h5")
+    assert_equal_weights(ours, theirs)
+
+
+def test_pickle():
+    model, (x, _) = make(), data()
+    copy = pickle.loads(pickle.dumps(model))
+    assert type(copy) is type(model)
+    np.testing.assert_array_equal(array(copy(x)), array(model(x)))
+
+
+def test_a_subclass_with_its_own_compile_is_left_to_keras(tmp_path):
+    class Own(keras_mg.Model):
+        def compile(self, *args, **kwargs):
+            super().compile(*args, **kwargs)
+
+    model = make(Own)
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="method is custom"):
+        loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"Own": Own})
+    assert not loaded.compiled
+
+
+def test_auto_is_eager_on_a_cpu(monkeypatch):
+    from keras_mg.models import model as module
+
+    if keras.backend.backend() != "torch":
+        pytest.skip("other backends have Keras's own rule")
+    eager = make()
+    monkeypatch.setattr(module, "_on_cuda", lambda: False)
+    eager.compile("sgd", "mse")
+    assert not eager.jit_compile
+    monkeypatch.setattr(module, "_on_cuda", lambda: True)
+    eager.compile("sgd", "mse")
+    assert eager.jit_compile
+    eager.compile("sgd", "mse", run_eagerly=True)
+    assert not eager.jit_compile
+    eager.compile("sgd", "mse", jit_compile=False)
+    assert not eager.jit_compile
+
+
+def test_steps_per_execution_is_refused_as_keras_does():
+    if keras.backend.backend() != "torch":
+        pytest.skip("a rule of Keras on torch")
+    model = make()
+    model.compile("sgd", "mse", steps_per_execution=2, jit_compile=True)
+    with pytest.raises(ValueError, match="steps_per_execution"):
+        model.fit(*data(), verbose=0)
+
+
+def test_slots_of_the_optimizer_have_the_layout_of_their_kernels():
+    if keras.backend.backend() != "torch":
+        pytest.skip("other backends choose their layouts themselves")
+    model = make()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.fit(*data(), verbose=0)
+    kernel = model.trainable_variables[0].value
+    assert not kernel.is_contiguous()
+    slots = [v.value for v in model.optimizer.variables if v.value.shape == kernel.shape]
+    assert len(slots) == 1
+    assert slots[0].stride() == kernel.stride()

@@ -1,6 +1,7 @@
 """Fine-tunes a feature extractor: frozen under a new head first, then all of it.
 
-    python examples/fine_tune.py                             # digits inside scikit-learn's wheel
+    python examples/fine_tune.py                             # CIFAR-10 if tfds has prepared it,
+                                                             # else scikit-learn's digits
     python examples/fine_tune.py --data-dir DIR              # CIFAR-10 prepared by tfds in DIR
     python examples/fine_tune.py --weights FILE.weights.h5   # start from weights of your own
 
@@ -9,6 +10,7 @@ gain; with trained weights of an extractor of the same filters the steps are the
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import keras_mg  # before Keras: picks PyTorch where nobody has chosen a backend
@@ -23,21 +25,28 @@ from keras_mg.recipes import split_digits
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--data-dir", help="tensorflow-datasets folder with a prepared cifar10")
+parser.add_argument(
+    "--data-dir",
+    help="tensorflow-datasets folder with a prepared cifar10 (default: TFDS_DATA_DIR or "
+    "~/tensorflow_datasets, and the embedded digits if there is none)",
+)
 parser.add_argument("--weights", help="weights file of the extractor")
 parser.add_argument("--filters", type=int, default=32, help="of the extractor (default: 32)")
 parser.add_argument("--epochs", type=int, default=3, help="of each phase (default: 3)")
 parser.add_argument("--samples", type=int, default=4000, help="images at most (default: 4000)")
 options = parser.parse_args()
-if options.data_dir and not (Path(options.data_dir) / "cifar10").is_dir():
-    parser.error(f"argument --data-dir: no prepared cifar10 in {options.data_dir}")
+usual = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+folder = Path(options.data_dir or usual).expanduser()
+use_cifar10 = (folder / "cifar10").is_dir()
+if options.data_dir and not use_cifar10:
+    parser.error(f"argument --data-dir: no prepared cifar10 in {folder}")
 
 
 def cifar10(split):
     """Reads array_record files; TensorFlow is not needed."""
     import tensorflow_datasets as tfds
 
-    source = tfds.data_source("cifar10", split=split, data_dir=options.data_dir, download=False)
+    source = tfds.data_source("cifar10", split=split, data_dir=str(folder), download=False)
     rows = [source[i] for i in range(min(options.samples, len(source)))]
     return np.stack([row["image"] for row in rows]), np.array([row["label"] for row in rows])
 
@@ -49,7 +58,7 @@ def digits(split):
     return images[: options.samples], labels[: options.samples]
 
 
-read, source = (cifar10, "CIFAR-10") if options.data_dir else (digits, "the embedded digits")
+read, source = (cifar10, "CIFAR-10") if use_cifar10 else (digits, "the embedded digits")
 (x, y), (x_test, y_test) = read("train"), read("test")
 x, x_test = (mgnet.preprocess_input(images, dataset="cifar10") for images in (x, x_test))
 print(f"Data: {source}, {len(x)} images to train on, {len(x_test)} others to test on.")

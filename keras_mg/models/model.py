@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import keras
 
+# Keras makes a model out of inputs and outputs by changing the bases of its class, which would
+# change `Model` for whoever subclasses it.
+from keras.src.models.functional import Functional
+
 from keras_mg.models.compiled_steps import CompiledSteps
 
 
@@ -54,6 +58,17 @@ class Model(keras.Model):
     _jit_compile_request = "auto"
     _compiled_steps: CompiledSteps | None = None
     _slots_laid_out = False
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and _are_functional(args, kwargs):
+            cls = FunctionalModel
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        if _are_functional(args, kwargs) and not isinstance(self, Functional):
+            cls = type(self)
+            cls.__bases__ = tuple(FunctionalModel if b is Model else b for b in cls.__bases__)
+        super().__init__(*args, **kwargs)
 
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
@@ -135,6 +150,17 @@ class Model(keras.Model):
         steps = self._steps()
         outputs = None if steps is None else steps.predict(*args)
         return super().predict_step(*args) if outputs is None else outputs
+
+
+@keras.saving.register_keras_serializable(package="keras_mg", name="Functional")
+class FunctionalModel(Model, Functional):
+    """What `Model(inputs, outputs)` makes."""
+
+
+def _are_functional(args, kwargs) -> bool:
+    """Whether these arguments of `Model` are the inputs and outputs of a functional model."""
+    given = len(args) + sum(name in kwargs for name in ("inputs", "outputs"))
+    return given >= 2
 
 
 def _is_torch() -> bool:

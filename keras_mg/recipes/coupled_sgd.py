@@ -44,9 +44,9 @@ class CoupledSGD(keras.optimizers.SGD):
 
     >>> w = keras.Variable([1.0])
     >>> optimizer = CoupledSGD(0.5, momentum=0.9, weight_decay=0.1)
-    >>> optimizer.apply([keras.ops.ones((1,))], [w])
-    >>> round(float(w[0]), 6)  # 1 - 0.5 * (1 + 0.1 * 1)
-    0.45
+    >>> optimizer.apply([ops.ones((1,))], [w])
+    >>> [round(float(x), 6) for x in ops.convert_to_numpy(w)]  # 1 - 0.5 * (1 + 0.1 * 1)
+    [0.45]
 
     Reference:
         Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep

@@ -42,7 +42,7 @@ def test_eager_training_is_that_of_keras():
     models = [make(keras.Model), make()]
     histories = []
     for model in models:
-        model.compile(keras.optimizers.AdamW(0.01), "mse", ["mae"], jit_compile=False)
+        model.compile(keras.optimizers.AdamW(0.01), "mse", metrics=["mae"], jit_compile=False)
         histories.append(model.fit(x, y, batch_size=4, epochs=3, verbose=0, shuffle=False).history)
     assert histories[0] == histories[1]
     assert_equal_weights(*models)
@@ -82,6 +82,10 @@ def test_subclassing():
     model.compile("sgd", "mse")
     first, *_, last = model.fit(x, y, epochs=3, verbose=0).history["loss"]
     assert last < first
+    # Nor does a functional model change what a subclass inherits, or the other way round.
+    assert make(type("Functional", (keras_mg.Model,), {})).output_shape == (None, 2)
+    Own()
+    assert make().output_shape == (None, 2)
 
 
 def test_clone_model_has_the_class_and_the_outputs():
@@ -96,7 +100,7 @@ def test_clone_model_has_the_class_and_the_outputs():
 def test_save_and_load(tmp_path, jit_compile):
     x, y = data()
     model = make()
-    model.compile(keras.optimizers.Adam(0.01), "mse", ["mae"], jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"], jit_compile=False)
     model.fit(x, y, verbose=0)
     model._jit_compile_request = jit_compile
     model.save(tmp_path / "model.keras")
@@ -172,15 +176,6 @@ def test_auto_is_eager_on_a_cpu(monkeypatch):
     assert not eager.jit_compile
     eager.compile("sgd", "mse", jit_compile=False)
     assert not eager.jit_compile
-
-
-def test_steps_per_execution_is_refused_as_keras_does():
-    if keras.backend.backend() != "torch":
-        pytest.skip("a rule of Keras on torch")
-    model = make()
-    model.compile("sgd", "mse", steps_per_execution=2, jit_compile=True)
-    with pytest.raises(ValueError, match="steps_per_execution"):
-        model.fit(*data(), verbose=0)
 
 
 def test_slots_of_the_optimizer_have_the_layout_of_their_kernels():

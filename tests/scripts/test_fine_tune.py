@@ -16,17 +16,15 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "fine_tune.py"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing prepared"))
+
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
         names = runpy.run_path(str(SCRIPT), run_name="__main__")
         return names, capsys.readouterr().out
 
     return run
-
-
-def test_is_short():
-    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) < 80
 
 
 def test_on_the_embedded_digits(run):
@@ -76,7 +74,8 @@ def test_starts_from_weights_of_ones_own(run, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_on_cifar10(run, monkeypatch, tmp_path):
+@pytest.mark.parametrize("named", [True, False], ids=["--data-dir", "TFDS_DATA_DIR"])
+def test_on_cifar10(run, monkeypatch, tmp_path, named):
     """A stand-in for tfds.data_source: the prepared data set itself is no part of the tests."""
     asked = []
 
@@ -92,7 +91,9 @@ def test_on_cifar10(run, monkeypatch, tmp_path):
     module.data_source = data_source
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
     (tmp_path / "cifar10").mkdir()
-    _, output = run("--data-dir", tmp_path, "--samples", 40, "--epochs", 1, "--filters", 4)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    where = ("--data-dir", tmp_path) if named else ()
+    _, output = run(*where, "--samples", 40, "--epochs", 1, "--filters", 4)
     assert "Data: CIFAR-10, 40 images to train on, 40 others to test on." in output
     assert asked == [("cifar10", s, str(tmp_path), False) for s in ("train", "test")]
 

@@ -13,6 +13,7 @@ import keras
 
 from keras_mg.layers import arguments
 from keras_mg.layers.initializers import torch_uniform
+from keras_mg.models import Model
 from keras_mg.weights import load
 
 POOLINGS = (None, "avg", "max")
@@ -215,7 +216,7 @@ def make_model(
     inputs = images if input_tensor is None else keras.utils.get_source_inputs(images)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]
-    model = keras.Model(inputs, outputs, name=name)
+    model = Model(inputs, outputs, name=name)
     if weights is not None:
         load(model, weights, network=network, skip_mismatch=skip_mismatch)
     return model

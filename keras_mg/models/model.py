@@ -154,7 +154,48 @@ class Model(keras.Model):
 
 @keras.saving.register_keras_serializable(package="keras_mg", name="Functional")
 class FunctionalModel(Model, Functional):
-    """What `Model(inputs, outputs)` makes."""
+    """What `Model(inputs, outputs)` makes.
+
+    Running the graph lets go of each tensor after its last reader: Keras keeps the outputs of all
+    layers to the end, which in inference takes memory and, on a CPU, time.
+    """
+
+    _released: dict | None = None
+
+    def _release_plan(self) -> dict:
+        """For each node, the tensors that no later node reads and that are no output."""
+        last = {}
+        for depth in sorted(self._nodes_by_depth, reverse=True):
+            for node in self._nodes_by_depth[depth]:
+                for tensor in node.input_tensors:
+                    last[id(tensor)] = node
+        kept = {id(tensor) for tensor in self.outputs}
+        plan: dict[int, list[int]] = {}
+        for tensor, node in last.items():
+            if tensor not in kept:
+                plan.setdefault(id(node), []).append(tensor)
+        return plan
+
+    def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
+        if call_fn is not None:
+            return super()._run_through_graph(inputs, operation_fn, call_fn)
+        if self._released is None:
+            object.__setattr__(self, "_released", self._release_plan())
+        known = dict(zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=False))
+        del inputs
+        for depth in sorted(self._nodes_by_depth, reverse=True):
+            for node in self._nodes_by_depth[depth]:
+                if node.is_input or any(id(x) not in known for x in node.input_tensors):
+                    continue
+                args, kwargs = node.arguments.fill_in(known)
+                outputs = operation_fn(self._get_operation_for_node(node))(*args, **kwargs)
+                del args, kwargs
+                known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
+                del outputs
+                for tensor in self._released.get(id(node), ()):
+                    known.pop(tensor, None)
+        outputs = [known[id(tensor)] for tensor in self.outputs]
+        return keras.tree.pack_sequence_as(self._outputs_struct, outputs)
 
 
 def _are_functional(args, kwargs) -> bool:

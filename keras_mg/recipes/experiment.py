@@ -168,7 +168,7 @@ class Experiment:
                 "recipe runs and learns, no published figure. --data-dir trains on real data.",
             )
         if (self.options.output_dir / BACKUP).exists():
-            lines.append(f"{self.options.output_dir} holds an interrupted run: it goes on.")
+            lines.append(f"{self.options.output_dir} holds an interrupted run, to go on from.")
         return "\n".join(lines)
 
     def run(self) -> dict:

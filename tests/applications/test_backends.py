@@ -11,7 +11,6 @@ import pytest
 
 from tests.support import jax_twin
 from tests.support.arrays import relative_difference
-from tests.support.device import on_cpu as on_cpu
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name, _ in jax_twin.items()]
@@ -25,7 +24,13 @@ def folder(tmp_path_factory):
     with keras.device("cpu"):
         keras.utils.set_random_seed(0)
         jax_twin.write(folder)
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        # Compiling takes longer than running these.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.jax_twin", str(folder)],
         cwd=ROOT,
@@ -45,8 +50,5 @@ def test_jax_gives_the_numbers_of_torch(folder, name):
         assert sorted(b.files) == sorted(compared)
         gaps = {key: relative_difference(b[key], a[key]) for key in compared}
     assert compared
-    # Batch norm over a batch divides by its deviation, and layer after layer widens a rounding.
-    widened = 25 if name in jax_twin.NETWORKS else 1
     for key, gap in gaps.items():
-        limit = 2e-5 * (1 if key.startswith("inference") else widened)
-        assert gap <= limit, f"{key}: {gap:.1e}"
+        assert gap <= 2e-5, f"{key}: {gap:.1e}"

@@ -209,7 +209,7 @@ def test_an_interrupted_run_goes_on_and_refuses_other_settings(tmp_path, capsys,
     assert "holds an interrupted run with other settings: seed 0 (now 6)" in error
     assert error.count("\n") == 1
     script.main(arguments)
-    assert "holds an interrupted run: it goes on" in capsys.readouterr().out
+    assert "holds an interrupted run, to go on from" in capsys.readouterr().out
     assert (tmp_path / "model.keras").exists()
 
 

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from keras_mg import applications
-from tests.support.arrays import flat, numpy, randomize
-from tests.support.layer_check import FORMATS, built, functional_model, in_format, inputs_of
+from tests.support.arrays import channels_last_to, flat, numpy, randomize
+from tests.support.layer_cases import ONE_OF_EACH
+from tests.support.layer_check import FORMATS, built, functional_model, inputs_of
 
 NETWORKS = {
     "RMG18": (applications.RMG18, {}, (64, 96, 3)),
@@ -33,21 +34,15 @@ def network(name):
 
 def layer(case, data_format):
     """A model of one layer and its inputs."""
-    arrays = [
-        a if data_format == "channels_last" else np.ascontiguousarray(np.moveaxis(a, 3, 1))
-        for a in inputs_of(case, batch=2)
-    ]
-    assert in_format((1, 2, 3, 4), data_format)  # one of the two
+    arrays = [np.ascontiguousarray(channels_last_to(data_format, a)) for a in inputs_of(case)]
     return functional_model(case, built(case, data_format)), arrays
 
 
 def items():
     """Name and maker of everything that both backends compute."""
-    from tests.support.layer_cases import _ONE_OF_EACH
-
     for name in NETWORKS:
         yield name, lambda name=name: network(name)
-    for case in _ONE_OF_EACH:
+    for case in ONE_OF_EACH:
         for data_format in FORMATS:
             yield (
                 f"{case.name}-{data_format}",

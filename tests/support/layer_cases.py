@@ -289,7 +289,7 @@ _HOLD_OTHERS = (
     "MgNetSmoother-ur_own",
     "MgNetSmoother-ur_last",
 )
-_ONE_OF_EACH = [
+ONE_OF_EACH = [
     case
     for i, case in enumerate(CASES)
     if case.name in _HOLD_OTHERS or case.layer not in [c.layer for c in CASES[:i]]
@@ -301,4 +301,4 @@ def _parametrize(cases):
 
 
 every_layer = _parametrize(CASES)
-one_of_each_layer = _parametrize(_ONE_OF_EACH)
+one_of_each_layer = _parametrize(ONE_OF_EACH)

@@ -147,13 +147,22 @@ def output(name, image=None):
     )
 
 
+def load(name):
+    """The stored image and output of a network."""
+    with np.load(FOLDER / f"{name}.npz") as stored:
+        return stored["image"].astype("float32") / 64, stored["output"]
+
+
+def difference(made, stored):
+    assert made.shape == stored.shape
+    return np.abs(made - stored).max() / np.abs(stored).max()
+
+
 def differences():
     """Name and max |output - stored| / max |stored| of every network."""
     for name in NETWORKS:
-        with np.load(FOLDER / f"{name}.npz") as stored:
-            _, made = output(name, stored["image"].astype("float32") / 64)
-            assert made.shape == stored["output"].shape
-            yield name, np.abs(made - stored["output"]).max() / np.abs(stored["output"]).max()
+        image, stored = load(name)
+        yield name, difference(output(name, image)[1], stored)
 
 
 def main():

@@ -15,7 +15,20 @@ from tests.support.arrays import channels_last_to, numpy, randomize, relative_di
 
 CIFAR, IMAGENET, MNIST, GREY28 = (32, 32, 3), (224, 224, 3), (64, 64, 1), (28, 28, 1)
 # Smaller images give the same arithmetic: an ImageNet network's coarsest grid still has pixels.
-SMALL = {CIFAR: (32, 32, 3), IMAGENET: (64, 96, 3), MNIST: (16, 24, 1), GREY28: (28, 28, 1)}
+SMALL = {CIFAR: (32, 32, 3), IMAGENET: (32, 64, 3), MNIST: (16, 24, 1), GREY28: (28, 28, 1)}
+
+
+# One per kind of network, and of these not the wide ones.
+_THOROUGH = {
+    "MG6", "PMG9", "RMG18", "CifarVGG6", "CifarRES12", "SegPMG", "SegPRMG", "SegUNet", "SegUMG",
+    "IGC_L100M2", "IGCResNet18_C64", "IGCPlain", "IGCResNet", "IGCResNetBaseline", "MgNet",
+    "ResNet20",
+}  # fmt: skip
+_LARGE = {
+    "MgNet", "SegPMG-depth=2", "SegPRMG-depth=2",
+    "IGCPlain-depth=38-primary_partitions=24-secondary_partitions=2",
+    "IGCResNet-depth=20-primary_partitions=24-secondary_partitions=2",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,8 @@ class Row:
         arguments: of the constructor.
         macs: millions of multiply-accumulates, where they were worked out independently.
         unread: the parts whose output reaches no output of the network, as prefixes of weights.
-        quick: whether the numbers are compared in every run rather than in the slow one.
+        quick: whether the numbers are compared in every run rather than in the slow one: of each
+            family, and of each of its rules, the smallest network.
     """
 
     name: str
@@ -52,6 +66,11 @@ class Row:
     @property
     def dense(self) -> bool:
         return self.name.startswith("Seg")
+
+    @property
+    def thorough(self) -> bool:
+        """Whether every run has the checks of the numbers that take several networks, too."""
+        return self.quick and self.name in _THOROUGH and self.id not in _LARGE
 
     @property
     def small(self) -> tuple[int, int, int]:

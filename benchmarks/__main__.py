@@ -1,0 +1,70 @@
+"""`python -m benchmarks NAME ...`: measure, print, and add to the results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+HERE = Path(__file__).parent
+
+
+def parser(cases, networks) -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {name:12} {case.__doc__.splitlines()[0]}" for name, case in cases.items())
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Compare keras_mg with the same networks hand-written in plain PyTorch.",
+        epilog=f"benchmarks:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("names", nargs="+", choices=[*cases, "all"], metavar="NAME", help="what to run")
+    p.add_argument("--networks", nargs="+", choices=list(networks), help="default: each its own")
+    p.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    p.add_argument("--threads", type=int, default=2, help="of torch on a CPU (default 2)")
+    p.add_argument("--rounds", type=int, default=9, help="measured rounds (default 9)")
+    p.add_argument("--batch", type=int, help="images per batch (default: each network's own)")
+    p.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu counts this process's CPU seconds, for a machine that others use too",
+    )
+    p.add_argument("--output-dir", type=Path, default=HERE, help="default: benchmarks/")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> None:
+    import torch
+
+    from benchmarks import report
+    from benchmarks.cases import CASES
+    from benchmarks.networks import NETWORKS
+    from benchmarks.settings import Settings
+
+    options = parser(CASES, NETWORKS).parse_args(arguments)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(options.threads)
+    settings = Settings(
+        device,
+        options.threads,
+        options.rounds,
+        options.batch,
+        tuple(options.networks) if options.networks else None,
+        options.clock,
+    )
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    notes = f"{options.rounds} rounds, {options.clock} clock."
+    for name in CASES if "all" in options.names else options.names:
+        results = CASES[name](settings)
+        text = report.heading(name, device, options.threads, notes) + "\n\n"
+        text += report.table(results)
+        print(text, flush=True)
+        report.append(options.output_dir / "RESULTS.md", text)
+        title = f"{name}: {report.hardware(device, options.threads)}"
+        report.draw(options.output_dir / f"{name}_{device}.png", title, results)
+
+
+if __name__ == "__main__":
+    main()

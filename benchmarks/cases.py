@@ -1,0 +1,102 @@
+"""The benchmarks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks import costs, steps
+from benchmarks.networks import FLAGSHIPS, make_twin, parameters
+from benchmarks.report import Figures
+from benchmarks.settings import Settings
+from benchmarks.timing import Timing
+
+Case = Callable[[Settings], list[Timing | Figures]]
+
+ALL = (*FLAGSHIPS, "SegPMG", "tiny")
+
+
+def _pair(network, settings):
+    """Our network and the twin, which must be the same network."""
+    ours = network.ours()
+    twin = make_twin(network, settings.device)
+    if parameters(ours) != parameters(twin):
+        raise RuntimeError(f"{network.name} and its twin differ in their parameters")
+    return ours, twin
+
+
+def train(settings: Settings):
+    """A training step, eager: ours and the twin."""
+    results = []
+    for network in settings.chosen(FLAGSHIPS):
+        ours, twin = _pair(network, settings)
+        batch = settings.batch_of(network)
+        variants = {
+            "PyTorch": steps.twin_train(network, twin, batch),
+            "keras_mg": steps.keras_train(network, ours, batch),
+        }
+        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
+    return results
+
+
+def inference(settings: Settings):
+    """Inference of a batch, eager: ours and the twin."""
+    results = []
+    for network in settings.chosen(FLAGSHIPS):
+        ours, twin = _pair(network, settings)
+        batch = settings.batch_of(network)
+        variants = {
+            "PyTorch": steps.twin_predict(twin, batch),
+            "keras_mg": steps.keras_predict(network, ours, batch),
+        }
+        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
+    return results
+
+
+def fit(settings: Settings):
+    """A step of `fit`, compiled and eager, and the twin's compiled and eager."""
+    results = []
+    for network in settings.chosen(ALL):
+        ours, twin = _pair(network, settings)
+        batch = settings.batch_of(network)
+        variants = {
+            "PyTorch compiled": steps.twin_train(network, twin, batch, compiled=True),
+            "keras_mg compiled": steps.keras_train(network, ours, batch, jit_compile=True),
+            "PyTorch": steps.twin_train(network, make_twin(network, settings.device), batch),
+            "keras_mg": steps.keras_train(network, network.ours(), batch),
+        }
+        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
+    return results
+
+
+def predict(settings: Settings):
+    """A batch of `predict`, compiled, eager and in deployment form, and the twin."""
+    import keras_mg
+
+    results = []
+    for network in settings.chosen(ALL):
+        ours, twin = _pair(network, settings)
+        batch = settings.batch_of(network)
+        deployed = keras_mg.deploy(ours)
+        variants = {
+            "PyTorch compiled": steps.twin_predict(twin, batch, compiled=True),
+            "keras_mg compiled": steps.keras_predict(network, ours, batch, jit_compile=True),
+            "deployed, compiled": steps.keras_predict(network, deployed, batch, jit_compile=True),
+            "PyTorch": steps.twin_predict(make_twin(network, settings.device), batch),
+            "keras_mg": steps.keras_predict(network, network.ours(), batch),
+            "deployed": steps.keras_predict(network, keras_mg.deploy(ours), batch),
+        }
+        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
+    return results
+
+
+CASES: dict[str, Case] = {
+    "train": train,
+    "inference": inference,
+    "fit": fit,
+    "predict": predict,
+    "memory": costs.memory,
+    "compilation": costs.compilation,
+    "startup": costs.startup,
+    "limits": costs.limits,
+}
+

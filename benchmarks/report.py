@@ -1,0 +1,123 @@
+"""What was measured, where and with what: text, a picture, and a file of all results."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.timing import Timing
+
+PACKAGES = ("keras-mg", "keras", "torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Single numbers per variant; the first variant is the one to compare with."""
+
+    name: str
+    unit: str
+    values: Mapping[str, float]
+    compared: bool = True  # whether ratios to the first variant mean something
+
+    @property
+    def base(self) -> str:
+        return next(iter(self.values))
+
+    def ratio(self, variant: str) -> float:
+        return self.values[variant] / self.values[self.base]
+
+
+def hardware(device: str, threads: int) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+        model = next(iter(names), model)
+    except OSError:
+        pass  # not Linux
+    return f"{model}, {threads} of {os.cpu_count()} CPUs"
+
+
+def versions() -> str:
+    found = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{package} from source")
+    return ", ".join(found)
+
+
+def heading(case: str, device: str, threads: int, notes: str) -> str:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"## {case}, {now}\n\n{hardware(device, threads)}; {versions()}. {notes}"
+
+
+def table(results: Sequence[Timing | Figures]) -> str:
+    """The results as Markdown."""
+    parts = []
+    timings = [r for r in results if isinstance(r, Timing)]
+    if timings:
+        lines = [
+            "| | variant | median ms | best ms | ratio of medians | ratio of bests |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
+        for t in timings:
+            lines += [
+                f"| {t.name} | {v} | {1e3 * t.median(v):.2f} | {1e3 * t.best(v):.2f} "
+                f"| {t.ratio(v):.3f} | {t.best_ratio(v):.3f} |"
+                for v in t.seconds
+            ]
+        parts.append("\n".join(lines))
+    figures = [r for r in results if isinstance(r, Figures)]
+    if figures:
+        lines = ["| | variant | value | ratio |", "|---|---|---:|---:|"]
+        for f in figures:
+            for v, value in f.values.items():
+                ratio = f"{f.ratio(v):.3f}" if f.compared else ""
+                lines.append(f"| {f.name} | {v} | {value:.4g} {f.unit} | {ratio} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def append(path: Path, text: str) -> None:
+    """Add `text` to the file of results, which keeps what it has."""
+    start = "" if path.exists() else "# Results\n\nEach run of `python -m benchmarks` adds its own.\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{start}\n{text}\n")
+
+
+def draw(path: Path, title: str, results: Sequence[Timing | Figures]) -> None:
+    """A bar per network and variant: its ratio to the base, which stands at one."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    results = [r for r in results if isinstance(r, Timing) or r.compared]
+    rows = []
+    for r in results:
+        names = list(r.seconds if isinstance(r, Timing) else r.values)
+        rows += [(f"{r.name}: {v}", r.ratio(v)) for v in names[1:]]
+    if not rows:
+        return
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(rows)))
+    labels, ratios = zip(*rows, strict=True)
+    bars = axes.barh(labels, ratios, color=["#2a7" if r <= 1.05 else "#c73" for r in ratios])
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xlim(0, max(1.2, *ratios) * 1.1)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"relative to {results[0].base} (1 = as fast, less is better)")
+    axes.set_title(title)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    plt.close(figure)

@@ -1,0 +1,51 @@
+"""What the command line asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.networks import NETWORKS, Batch, Network, make_batch
+from benchmarks.timing import Timing, measure
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure."""
+
+    device: str = "cpu"
+    threads: int = 2
+    rounds: int = 9
+    batch: int | None = None
+    networks: tuple[str, ...] | None = None
+    clock: str = "wall"
+
+    def chosen(self, default: tuple[str, ...]) -> list[Network]:
+        return [NETWORKS[name] for name in self.networks or default]
+
+    def batch_of(self, network: Network) -> Batch:
+        own = network.batch if self.device == "cpu" else network.gpu_batch
+        return make_batch(network, self.batch or own, self.device)
+
+    def synchronize(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def time(self, name: str, variants: Mapping[str, Callable], seconds: float = 0.1) -> Timing:
+        """Time the variants, each called as often per round as takes about `seconds`."""
+        base = next(iter(variants.values()))
+        base()
+        once = measure(name, {"base": base}, 1, 1, synchronize=self.synchronize).best("base")
+        return measure(
+            name,
+            variants,
+            rounds=self.rounds,
+            calls=max(1, round(seconds / once)),
+            synchronize=self.synchronize,
+            clock=CLOCKS[self.clock],
+        )

@@ -10,5 +10,6 @@ from keras_mg import models as models
 from keras_mg import recipes as recipes
 from keras_mg import weights as weights
 from keras_mg.models import Model as Model
+from keras_mg.models import deploy as deploy
 
 __version__ = "0.1.0"

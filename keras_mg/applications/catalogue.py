@@ -42,7 +42,7 @@ FAMILIES = {
 
 # Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout and
 # the bias that the output maps start with are settings of the training.
-NEUTRAL = {"name", "data_format", "dtype", "classifier_activation", "dropout", "output_bias"}
+NEUTRAL = {"data_format", "dtype", "classifier_activation", "dropout", "output_bias"}
 # What is loaded into a network, and where it is attached.
 OUTSIDE = {"weights", "skip_mismatch", "input_tensor"}
 

@@ -45,15 +45,19 @@ FORMS: dict[str, tuple[dict[str, Any], ...]] = {
 
 _SCALES = {"million": ("M", 1e6), "billion": ("G", 1e9)}
 
+_INTRODUCTION = """\
+`keras_mg.applications.list_models("rmg*")` lists names, and `model_info("RMG34")` says of a network
+what this table says of all: trainable parameters and, for one image, multiply-accumulates of
+convolutions, transposed convolutions and fully connected layers. Both are counted on the models.
+The figures in brackets, the errors and the accuracies are the authors', none is a measurement of
+this project."""
+
 _NOTES = """\
-Parameters and multiply-accumulates are counted on the models at the input shown by
-`model_info(name)`; the figures in brackets and the errors are the authors', none is a measurement
-of this project. Multiply-accumulates count convolutions, transposed convolutions and fully
-connected layers. They differ from printed figures in three places:
+Where ours differ from the printed figures:
 
 - The multigrid networks for CIFAR need up to {excess:.1%} more than their paper's FLOPs. The
   printed parameters fit, and the spacing of the printed FLOPs shows that they count the last block
-  with fewer channels than the parameters do; the networks here follow the parameters.
+  with fewer channels than the parameters do. The networks here follow the parameters.
 - The MgNets need fewer than their formulas as written, whose outputs they have: each convolution
   `A(u)` that the carried residual makes superfluous is left out (see `MgNetSmoother`).
 - The IGC authors' printed parameters of IGC-L100M2 leave out batch norm's 30,200. Those of their
@@ -108,6 +112,8 @@ def make_table(describe: Callable[..., ModelInfo] = model_info) -> str:
     order = list(FAMILIES)
     infos.sort(key=lambda info: order.index(info.family))
     lines = [
+        _INTRODUCTION,
+        "",
         "| network | trainable parameters (published) | multiply-accumulates (published) "
         "| published error | source |",
         "|---|---:|---:|---|---|",

@@ -92,7 +92,7 @@ class ConvNormActivation(Convolution):
 
     def build(self, input_shape):
         super().build(input_shape)
-        add_norm_weights(self, self.filters)
+        add_norm_weights(self, self.filters, convolution=self)
 
     def normalize(self, x, training, residual=None):
         """What follows the convolution, on native tensors (see `norm_activation.normalize`)."""

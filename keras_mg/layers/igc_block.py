@@ -8,7 +8,11 @@ from keras_mg import ops
 from keras_mg.layers import arguments
 from keras_mg.layers.convolution import Convolution
 from keras_mg.layers.initializers import he_fan_in
-from keras_mg.layers.norm_activation import NormActivation
+from keras_mg.layers.norm_activation import (
+    NormActivation,
+    add_norm_weights,
+    norms_are_folded,
+)
 
 # The authors' batch-norm epsilon, MXNet's `eps=2e-5`.
 IGC_EPSILON = 2e-5
@@ -120,8 +124,13 @@ class IGCBlock(keras.layers.Layer):
             )
         inner = arguments.make_shape(None, None, None, self.filters, self.data_format)
         self.primary.build(input_shape)
+        self.secondary.use_bias = norms_are_folded()
         self.secondary.build(inner)
-        self.norm.build(inner)
+        if norms_are_folded():
+            add_norm_weights(self.norm, self.filters, convolution=self.secondary)
+            self.norm.built = True
+        else:
+            self.norm.build(inner)
 
     def run(self, x, training, residual=None):
         """The block on a native tensor: what layers that hold this one call."""

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
 
+_folds_norms: ContextVar[bool] = ContextVar("folds_norms", default=False)
 
-def add_norm_weights(layer, channels: int) -> None:
-    """Give `layer` the four variables of a batch norm over `channels` channels."""
+
+@contextmanager
+def folded_norms() -> Iterator[None]:
+    """Units that are built inside have no batch norm: their convolution does its arithmetic."""
+    token = _folds_norms.set(True)
+    try:
+        yield
+    finally:
+        _folds_norms.reset(token)
+
+
+def norms_are_folded() -> bool:
+    """Whether this is inside `folded_norms`."""
+    return _folds_norms.get()
+
+
+def add_norm_weights(layer, channels: int, convolution=None) -> None:
+    """Give `layer` the four variables of a batch norm over `channels` channels.
+
+    Inside `folded_norms`, a batch norm that directly follows a convolution becomes its bias.
+
+    Args:
+        layer: whose batch norm it is.
+        channels: their number.
+        convolution: the layer with the convolution before it, or None.
+    """
+    if convolution is not None and norms_are_folded():
+        layer.gamma = None
+        if convolution.bias is None:
+            convolution.bias = convolution.add_weight(
+                name="bias", shape=(channels,), initializer="zeros"
+            )
+        return
     # Statistics in half precision would drift: these four stay in the variable dtype.
     norm = {"shape": (channels,), "autocast": False}
     layer.gamma = layer.add_weight(name="gamma", initializer=layer.gamma_initializer, **norm)
@@ -31,17 +67,19 @@ def normalize(layer, x, training, residual=None):
     data_format = ops.native_format(layer.data_format)
     # `trainable` is the unit's own, so layers make their units with `trainable=self.trainable`:
     # Keras hands it down when it is set, not to units that are made later.
-    y = ops.batch_norm(
-        x,
-        layer.gamma,
-        layer.beta,
-        layer.moving_mean,
-        layer.moving_variance,
-        bool(training) and layer.trainable,
-        layer.momentum,
-        layer.epsilon,
-        data_format,
-    )
+    y = x
+    if layer.gamma is not None:
+        y = ops.batch_norm(
+            x,
+            layer.gamma,
+            layer.beta,
+            layer.moving_mean,
+            layer.moving_variance,
+            bool(training) and layer.trainable,
+            layer.momentum,
+            layer.epsilon,
+            data_format,
+        )
     if residual is not None:
         y = ops.add_channels(y, residual, data_format)
     if layer.activation is keras.activations.relu:

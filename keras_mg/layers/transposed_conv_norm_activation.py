@@ -78,7 +78,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
             shape=(self.filters,),
             initializer=keras.initializers.RandomUniform(-bound, bound),
         )
-        add_norm_weights(self, self.filters)
+        add_norm_weights(self, self.filters, convolution=self)
 
     def run(self, x, training):
         """The whole unit on a native tensor: what layers that hold units call."""

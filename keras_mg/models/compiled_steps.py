@@ -34,18 +34,18 @@ class ByShape:
         self.compiled: dict[tuple, Callable] = {}
         self.last: tuple | None = None
 
-    def choose(self, arguments) -> Callable:
-        """The compiled or the eager form of the step."""
+    def choose(self, arguments) -> tuple[Callable, bool]:
+        """The compiled or the eager form of the step, and whether it was compiled just now."""
         from keras_mg.ops import torch_graph
 
         key = signature(arguments)
         repeated, self.last = key == self.last, key
         if key in self.compiled:
-            return self.compiled[key]
+            return self.compiled[key], False
         if self.compiled and not (repeated and len(self.compiled) < MAX_SHAPES):
-            return self.function
+            return self.function, False
         self.compiled[key] = torch_graph.compile_graph(self.function, self.backend)
-        return self.compiled[key]
+        return self.compiled[key], True
 
 
 class CompiledSteps:
@@ -64,6 +64,7 @@ class CompiledSteps:
     def __init__(self, model: keras.Model, backend: str):
         self.model = model
         self.failed = False
+        self.failure: tuple | None = None
         self.variables = list(model.trainable_variables)
         self.parameters = [v.value for v in self.variables]
         self.backend = backend
@@ -104,21 +105,34 @@ class CompiledSteps:
 
     def _run(self, graph: ByShape, training: bool, *arguments):
         """The step's result, or None where it cannot be captured."""
-        from keras_mg.ops.torch_graph import GraphError
+        import torch
 
-        step = graph.choose(arguments)
+        step, is_new = graph.choose(arguments)
+        if not is_new:
+            return step(*arguments)
         try:
             return step(*arguments)
-        except GraphError as error:
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # Torch's tracer raises whatever it meets. If the step itself is at fault, the eager
+            # step that follows raises the plain error.
             self.failed = True
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            warnings.warn(
-                f"jit_compile=True: {blame(self.model, arguments[0], training)} of model "
-                f"'{self.model.name}' cannot be captured as one graph, so the model runs eagerly. "
-                f"Reason: {reason}",
-                stacklevel=2,
-            )
+            self.failure = (error, arguments[0], training)
             return None
+
+    def warn(self) -> None:
+        """Say once which layer could not be captured."""
+        if self.failure is None:
+            return
+        error, x, training = self.failure
+        self.failure = None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        warnings.warn(
+            f"jit_compile=True: {blame(self.model, x, training)} of model '{self.model.name}' "
+            f"cannot be captured as one graph, so the model runs eagerly. Reason: {reason}",
+            stacklevel=2,
+        )
 
     def train(self, data):
         """One training step; None where it cannot be captured."""
@@ -149,7 +163,7 @@ class CompiledSteps:
             compiled = torch_graph.compile_graph(update, self.backend)
             try:
                 compiled(gradients)
-            except torch_graph.GraphError:
+            except Exception:
                 # Keras's conditions on values (loss scaling, gradient accumulation, some schedules)
                 # need the host. The update is a small part of a step.
                 self.update_graph = update

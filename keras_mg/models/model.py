@@ -139,17 +139,24 @@ class Model(keras.Model):
                 return logs
         # Keras frees the old gradients after the forward pass, whose activations need the memory.
         self.zero_grad()
-        return super().train_step(*args)
+        return self._eagerly(steps, super().train_step, args)
 
     def test_step(self, *args):
         steps = self._steps()
         logs = None if steps is None else steps.test(*args)
-        return super().test_step(*args) if logs is None else logs
+        return self._eagerly(steps, super().test_step, args) if logs is None else logs
 
     def predict_step(self, *args):
         steps = self._steps()
         outputs = None if steps is None else steps.predict(*args)
-        return super().predict_step(*args) if outputs is None else outputs
+        return self._eagerly(steps, super().predict_step, args) if outputs is None else outputs
+
+    def _eagerly(self, steps: CompiledSteps | None, step, args):
+        """Keras's own step; where it had to replace a compiled one, with a warning."""
+        result = step(*args)
+        if steps is not None:
+            steps.warn()
+        return result
 
 
 @keras.saving.register_keras_serializable(package="keras_mg", name="Functional")

@@ -81,7 +81,7 @@ def test_printed_sizes_are_near_the_counted_ones():
     ("name", "arguments", "has_figures"),
     [
         ("MG6", {}, True),
-        ("MG6", {"classes": 100, "name": "other", "classifier_activation": None}, True),
+        ("MG6", {"classes": 100, "classifier_activation": None}, True),
         ("MG6", {"input_shape": (32, 32, 3)}, True),
         ("RMG12", {"dropout": True}, True),  # how it was trained, not what it is
         ("MG6", {"data_format": "channels_first"}, True),

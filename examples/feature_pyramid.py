@@ -1,12 +1,13 @@
-"""Puts a segmentation head on the grids of a multigrid classifier and trains both.
+"""Puts a segmentation head on the grids of a classifier and trains both.
 
-    python examples/feature_pyramid.py                  # the grids of MG6, made for 32x32 images
-    python examples/feature_pyramid.py --network RMG12  # or of another network
+    python examples/feature_pyramid.py
+    python examples/feature_pyramid.py --filters 64 --steps 1000   # larger and longer
 
-`include_top=False, pyramid_outputs=True` makes a classifier a dict of feature maps, "P0" at the
-image's side, "P1" at half of it and so on. The head is of the usual kind: each level becomes 32
-channels wide, the coarser ones are enlarged and added to the finer, and the sum of all gives one
-map per class. The task is to find and name the digits that are scattered on a canvas.
+`include_top=False, pyramid_outputs=True` makes any network of `keras_mg.applications` a dict of
+feature maps: "P0" has the image's side, "P1" half of it and so on; `RMG34` and `PRMGSeg30`, made
+for ImageNet, give "P2" to "P5". The head on them is of the usual kind: coarse levels are enlarged
+and added to finer ones, and the finest gives one map per class. The task is to find and name the
+digits that are scattered on a canvas.
 """
 
 import argparse
@@ -21,43 +22,39 @@ from keras_mg.recipes import MeanIU, ScatteredDigits
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--network", default="MG6", help="its features go into the head")
-parser.add_argument("--levels", type=int, default=4, help="how many, the finest first (default: 4)")
-parser.add_argument("--steps", type=int, default=150, help="training steps (default: 150)")
-parser.add_argument("--batch-size", type=int, default=4, help="canvases per step (default: 4)")
+parser.add_argument("--filters", type=int, default=24, help="of MgNet's grids (default: 24)")
+parser.add_argument("--steps", type=int, default=300, help="training steps (default: 300)")
+parser.add_argument("--batch-size", type=int, default=8, help="canvases per step (default: 8)")
 parser.add_argument("--seed", type=int, default=0, help="of weights and canvases (default: 0)")
 options = parser.parse_args()
-if options.network not in keras_mg.applications.list_models():
-    parser.error(f"there is no network {options.network!r}")
 
 keras.utils.set_random_seed(options.seed)
 keras.config.set_image_data_format("channels_last")
-image = keras.Input((64, 64, 1), name="canvas")
-construct = getattr(keras_mg.applications, options.network)
-pyramid = construct(include_top=False, pyramid_outputs=True, input_shape=(64, 64, 1))
+shape = (32, 32, 1)
+pyramid = keras_mg.applications.MgNet(
+    filters=options.filters, include_top=False, pyramid_outputs=True, input_shape=shape
+)
+image = keras.Input(shape, name="canvas")
 levels = pyramid(image)
-used = sorted(levels)[: options.levels]
-print(f"{options.network}: " + ", ".join(f"{k} {tuple(levels[k].shape[1:])}" for k in used))
+print("Pyramid:", ", ".join(f"{name} {tuple(x.shape[1:])}" for name, x in levels.items()))
 
-x = None
-for name in reversed(used):
-    lateral = keras.layers.Conv2D(32, 1, name=f"lateral_{name}")(levels[name])
-    if x is not None:
-        x = keras.layers.UpSampling2D(2, name=f"enlarge_to_{name}")(x)
-    x = lateral if x is None else keras.layers.Add(name=f"add_{name}")([x, lateral])
-x = keras.layers.Conv2D(32, 3, padding="same", activation="relu", name="mix")(x)
-scale = 64 // x.shape[1]
-if scale > 1:
-    x = keras.layers.UpSampling2D(scale, interpolation="bilinear", name="enlarge")(x)
-# Most pixels are empty: the maps start near 0.02.
+finest, *_ = names = sorted(levels)
+x = levels[names[-1]]
+for name in reversed(names[:-1]):
+    x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"enlarge_to_{name}")(x)
+    lateral = keras.layers.Conv2D(options.filters, 1, name=f"lateral_{name}")(levels[name])
+    x = keras.layers.Add(name=f"add_{name}")([x, lateral])
+    x = keras_mg.layers.ConvNormActivation(options.filters, name=f"mix_{name}")(x)
+# Most pixels are of no digit: the maps start near 0.02.
 start = keras.initializers.Constant(-4.0)
 maps = keras.layers.Conv2D(10, 1, activation="sigmoid", bias_initializer=start, name="maps")(x)
 model = keras_mg.Model(image, maps)
 
+scatter = {"size": 32, "digits_per_canvas": (1, 2), "scale": (1.5, 2.0)}
 canvases = options.steps * options.batch_size
-train = ScatteredDigits("train", canvases, options.batch_size, seed=options.seed)
-test = ScatteredDigits("test", 100, 20, seed=options.seed)
-rate = keras.optimizers.schedules.CosineDecay(2e-3, options.steps)
+train = ScatteredDigits("train", canvases, options.batch_size, seed=options.seed, scatter=scatter)
+test = ScatteredDigits("test", 200, 50, seed=options.seed, scatter=scatter)
+rate = keras.optimizers.schedules.CosineDecay(4e-3, options.steps)
 model.compile(keras.optimizers.Adam(rate), "binary_crossentropy", metrics=[MeanIU()])
 before = model.evaluate(test, verbose=0, return_dict=True)
 model.fit(train, epochs=1, verbose=2)

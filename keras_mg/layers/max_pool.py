@@ -79,8 +79,8 @@ class MaxPool(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
-        sides = (self._side(s) for s in arguments.sides(tuple(input_shape), self.data_format))
-        return arguments.make_shape(input_shape[0], *sides, channels, self.data_format)
+        height, width = map(self._side, arguments.sides(tuple(input_shape), self.data_format))
+        return arguments.make_shape(input_shape[0], height, width, channels, self.data_format)
 
     def get_config(self):
         return {

@@ -123,15 +123,14 @@ class MultigridInput(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         reduction = 4 if self.kind == "imagenet" else 1
         height, width = arguments.sides(tuple(input_shape), self.data_format)
-        return [
-            arguments.make_shape(
-                input_shape[0],
-                *(None if s is None else s // (reduction * 2**i) for s in (height, width)),
-                filters,
-                self.data_format,
+        shapes = []
+        for i, filters in enumerate(self.filters):
+            step = reduction * 2**i
+            rows, columns = (None if s is None else s // step for s in (height, width))
+            shapes.append(
+                arguments.make_shape(input_shape[0], rows, columns, filters, self.data_format)
             )
-            for i, filters in enumerate(self.filters)
-        ]
+        return shapes
 
     def get_config(self):
         return {

@@ -82,15 +82,11 @@ class MultigridPool(PyramidLayer):
             widths = [*widths[:-2], widths[-2] + widths[-1]]
         elif self.drop_coarsest:
             widths = widths[:-1]
-        return [
-            arguments.make_shape(
-                shape[0],
-                *(ops.halved(s) for s in arguments.sides(shape, self.data_format)),
-                width,
-                self.data_format,
-            )
-            for shape, width in zip(shapes, widths, strict=False)
-        ]
+        pooled = []
+        for shape, channels in zip(shapes, widths, strict=False):
+            height, width = map(ops.halved, arguments.sides(shape, self.data_format))
+            pooled.append(arguments.make_shape(shape[0], height, width, channels, self.data_format))
+        return pooled
 
     def get_config(self):
         return {

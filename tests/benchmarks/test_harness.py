@@ -132,6 +132,7 @@ def test_the_command_measures_prints_and_draws(tmp_path, capsys, monkeypatch):
 
 
 def fake_case(settings):
+    """Stands for a benchmark."""
     return [timing.Timing("fake", {"PyTorch": [1.0], "keras_mg": [2.0]})]
 
 

@@ -99,4 +99,3 @@ CASES: dict[str, Case] = {
     "startup": costs.startup,
     "limits": costs.limits,
 }
-

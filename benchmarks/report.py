@@ -91,7 +91,9 @@ def table(results: Sequence[Timing | Figures]) -> str:
 
 def append(path: Path, text: str) -> None:
     """Add `text` to the file of results, which keeps what it has."""
-    start = "" if path.exists() else "# Results\n\nEach run of `python -m benchmarks` adds its own.\n"
+    start = (
+        "" if path.exists() else "# Results\n\nEach run of `python -m benchmarks` adds its own.\n"
+    )
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{start}\n{text}\n")
 

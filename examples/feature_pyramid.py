@@ -1,7 +1,7 @@
 """Puts a segmentation head on the grids of a classifier and trains both.
 
     python examples/feature_pyramid.py
-    python examples/feature_pyramid.py --filters 64 --steps 1000   # larger and longer
+    python examples/feature_pyramid.py --filters 64 --steps 3000   # larger and longer
 
 `include_top=False, pyramid_outputs=True` makes any network of `keras_mg.applications` a dict of
 feature maps: "P0" has the image's side, "P1" half of it and so on; `RMG34` and `PRMGSeg30`, made
@@ -23,7 +23,7 @@ parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 parser.add_argument("--filters", type=int, default=24, help="of MgNet's grids (default: 24)")
-parser.add_argument("--steps", type=int, default=300, help="training steps (default: 300)")
+parser.add_argument("--steps", type=int, default=800, help="training steps (default: 800)")
 parser.add_argument("--batch-size", type=int, default=8, help="canvases per step (default: 8)")
 parser.add_argument("--seed", type=int, default=0, help="of weights and canvases (default: 0)")
 options = parser.parse_args()
@@ -38,7 +38,7 @@ image = keras.Input(shape, name="canvas")
 levels = pyramid(image)
 print("Pyramid:", ", ".join(f"{name} {tuple(x.shape[1:])}" for name, x in levels.items()))
 
-finest, *_ = names = sorted(levels)
+names = sorted(levels)
 x = levels[names[-1]]
 for name in reversed(names[:-1]):
     x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"enlarge_to_{name}")(x)

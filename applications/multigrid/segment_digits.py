@@ -261,8 +261,16 @@ def main(arguments=None) -> None:
     report(options, mean_iu, difference, time.perf_counter() - begun, picture)
 
 
+def _shown(path) -> str:
+    """A path as short as it can be typed from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative
+
+
 def report(options, mean_iu: float, difference: float, seconds: float, picture: Path) -> None:
-    script = os.path.relpath(__file__)
+    # The interpreter that has keras_mg, which need not be the one that `python` finds.
+    script = f"{_shown(sys.executable)} {_shown(__file__)}"
+    example = _shown(Path(__file__).parents[2] / "examples" / "fine_tune.py")
     verdict = (
         "This shows that the network learns and works, not that it beats others."
         if mean_iu >= LEARNED
@@ -279,11 +287,11 @@ The saved model, loaded back, predicts the same maps (largest difference {differ
   model    {(options.output_dir / "model.keras").resolve()}
 
 Try next:
-  python {script} --network unet --output-dir unet_output
+  {script} --network unet --output-dir unet_output
       a plain U-Net of as much arithmetic, on the same canvases
-  python {script} --epochs 40
+  {script} --epochs 40 --output-dir long_output
       longer training; --network pmg-paper takes the published widths
-  python {os.path.relpath(Path(__file__).parents[2] / "examples" / "fine_tune.py")}
+  {_shown(sys.executable)} {example}
       a feature extractor of this library under a head of your own"""
     )
 

@@ -50,8 +50,9 @@ class Classifier(Protocol):
 _ARGUMENTS = """
     Args:
 {leading}        include_top: bool, whether the network ends in its classifier. Defaults to True.
-        weights: None (random initialisation), the tag of published weights, or the path of a
-            `.weights.h5` or `.keras` file. Defaults to None.
+        weights: None (random initialisation), the tag of published weights (`weights_info` lists
+            them), or the path or address of a weights file of any format that
+            `keras_mg.weights.load` reads. Defaults to None.
         input_tensor: Keras tensor to use as the image input, or None. Defaults to None.
         input_shape: tuple, shape of an image without the batch axis, in `data_format`; a side may
             be None. Defaults to {shape}, without the top to sides of None.
@@ -72,7 +73,7 @@ _ARGUMENTS = """
             global policy. The classifier itself computes in the policy's variable dtype.
 
     Returns:
-        A functional `keras.Model`.
+        A functional `keras_mg.Model`, which is a `keras.Model`.
 
     Raises:
         ValueError: if an argument is not of its kind, if the image's sides do not suit the
@@ -115,7 +116,14 @@ def layer_arguments(data_format: str | None, dtype) -> dict[str, Any]:
     }
 
 
-def image_input(input_tensor, input_shape, default_shape, include_top: bool, data_format: str):
+def image_input(
+    input_tensor,
+    input_shape,
+    default_shape,
+    include_top: bool,
+    data_format: str,
+    smallest_side: int = 1,
+):
     """The image tensor of a network.
 
     Args:
@@ -124,39 +132,60 @@ def image_input(input_tensor, input_shape, default_shape, include_top: bool, dat
         default_shape: `(height, width, channels)` of the published network.
         include_top: whether the network has its classifier; a trunk takes images of any side.
         data_format: the layers' data format.
+        smallest_side: what the image's sides must be at least, in pixels.
 
     Returns:
         A Keras tensor of rank 4.
     """
-    height: int | None
-    width: int | None
-    height, width, channels = default_shape
-    if input_shape is None:
-        if not include_top:
-            height = width = None
-        input_shape = arguments.make_shape(None, height, width, channels, data_format)[1:]
-    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
-        raise ValueError(
-            f"input_shape must be a tuple of three, {data_format} without the batch axis. "
-            f"Received: input_shape={input_shape!r}"
-        )
-    input_shape = tuple(input_shape)
-    if input_shape[-1 if data_format == "channels_last" else 0] is None:
-        raise ValueError(
-            "input_shape must give the number of channels "
-            f"(data_format={data_format!r}). Received: input_shape={input_shape!r}"
-        )
-    for size in input_shape:
-        if size is not None:
-            arguments.positive_int("each size in input_shape", size)
-    if input_tensor is None:
-        return keras.Input(input_shape, name="image")
-    if not keras.backend.is_keras_tensor(input_tensor):
+    if input_tensor is not None and not keras.backend.is_keras_tensor(input_tensor):
         raise ValueError(
             "input_tensor must be a Keras tensor, such as `keras.Input` or a layer called on one "
             f"gives. Received: input_tensor of type {type(input_tensor).__name__}"
         )
-    return input_tensor
+    given = None if input_tensor is None else tuple(input_tensor.shape)[1:]
+    if input_shape is None and given is not None:
+        shape = given
+    elif input_shape is None:
+        height, width, channels = default_shape
+        sides = (height, width) if include_top else (None, None)
+        shape = arguments.make_shape(None, *sides, channels, data_format)[1:]
+    else:
+        shape = input_shape
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(
+            f"input_shape must be a tuple of three, {data_format} without the batch axis. "
+            f"Received: input_shape={shape!r}"
+        )
+    shape = tuple(shape)
+    for size in shape:
+        if size is not None:
+            arguments.positive_int("each size in input_shape", size)
+    if given is not None and not _agree(shape, given):
+        raise ValueError(
+            "input_shape and input_tensor must agree. "
+            f"Received: input_shape={shape}, input_tensor of shape {tuple(input_tensor.shape)}"
+        )
+    height, width, channels = (shape[axis - 1] for axis in arguments.axes(data_format))
+    if channels is None:
+        raise ValueError(
+            "input_shape must give the number of channels "
+            f"(data_format={data_format!r}). Received: input_shape={shape!r}"
+        )
+    for side in (height, width):
+        if side is not None and side < smallest_side:
+            raise ValueError(
+                "the image is too small for this network: its sides must be at least "
+                f"{smallest_side} pixels. Received: input_shape={shape} "
+                f"(data_format={data_format!r})"
+            )
+    return keras.Input(shape, name="image") if input_tensor is None else input_tensor
+
+
+def _agree(shape, other) -> bool:
+    """Whether two shapes can be one: equal wherever both are known."""
+    return len(shape) == len(other) and all(
+        a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
+    )
 
 
 def classifier_layer(
@@ -241,6 +270,7 @@ def classifier(
     dtype,
     zero_bias: bool,
     head_initializer=None,
+    smallest_side: int = 1,
 ) -> keras.Model:
     """Build a classifier, or its trunk as a feature extractor.
 
@@ -262,6 +292,7 @@ def classifier(
         dtype: see `Classifier`.
         zero_bias: whether the classifier's bias starts at zero rather than uniformly.
         head_initializer: of the classifier's kernel; None for Torch's default.
+        smallest_side: what the image's sides must be at least, in pixels.
 
     Returns:
         The model.
@@ -269,7 +300,9 @@ def classifier(
     common = layer_arguments(data_format, dtype)
     data_format = common["data_format"]
     check_outputs(include_top, pooling, pyramid_outputs)
-    images = image_input(input_tensor, input_shape, default_shape, include_top, data_format)
+    images = image_input(
+        input_tensor, input_shape, default_shape, include_top, data_format, smallest_side
+    )
     levels = trunk(images, common)
     x = levels[max(levels)]
     if include_top:
@@ -294,6 +327,7 @@ def classifier_constructor(
     module: str,
     zero_bias: bool = True,
     head_initializer: Callable[[], keras.initializers.Initializer] | None = None,
+    smallest_side: int = 1,
     leading: Mapping[str, Option] | None = None,
     options: Mapping[str, Option] | None = None,
     example: str = "",
@@ -311,6 +345,7 @@ def classifier_constructor(
         zero_bias: whether the classifier's bias starts at zero rather than uniformly.
         head_initializer: makes the initializer of the classifier's kernel; None for Torch's
             default.
+        smallest_side: what the image's sides must be at least, in pixels.
         leading: arguments in front of the shared signature.
         options: keyword arguments behind the shared signature.
         example: the leading arguments of the docstring's example.
@@ -328,6 +363,7 @@ def classifier_constructor(
             default_shape,
             zero_bias=zero_bias,
             head_initializer=head_initializer and head_initializer(),
+            smallest_side=smallest_side,
             **values,
         )
 

@@ -154,6 +154,7 @@ def _imagenet(name: str, summary: str) -> constructor.Classifier:
         classes=1000,
         reference=REFERENCE,
         module=__name__,
+        smallest_side=32,
     )
 
 

@@ -172,6 +172,7 @@ def _cifar(name: str, summary: str, make_trunk, leading: dict, example: str):
         classes=10,
         reference=REFERENCE,
         module=__name__,
+        smallest_side=4,
         leading=leading,
         example=example,
     )

@@ -125,10 +125,12 @@ def MgNet(
         stem: "cifar" or "mnist" (3x3 convolution) or "imagenet" (7x7 convolution with strides 2
             and a max-pooling). Defaults to "cifar".
         include_top: bool, whether the network ends in its classifier. Defaults to True.
-        weights: None (random initialisation) or the path of a weights file. Defaults to None.
+        weights: None (random initialisation) or the path or address of a weights file of any
+            format that `keras_mg.weights.load` reads. Defaults to None.
         input_tensor: Keras tensor to use as the image input, or None. Defaults to None.
         input_shape: tuple, shape of an image without the batch axis, in `data_format`; a side may
-            be None. Defaults to the stem's data set (32x32x3, 28x28x1, 224x224x3), without the top
+            be None. With J grids, sides are at least 2**(J - 1), with the ImageNet stem four times
+            that. Defaults to the stem's data set (32x32x3, 28x28x1, 224x224x3), without the top
             to sides of None.
         pooling: without the top: None gives the last feature map, "avg" and "max" its global
             average or maximum. Defaults to None.
@@ -147,7 +149,7 @@ def MgNet(
             global policy. The classifier itself computes in the policy's variable dtype.
 
     Returns:
-        A functional `keras.Model`.
+        A functional `keras_mg.Model`, which is a `keras.Model`.
 
     Raises:
         ValueError: if an argument is not of its kind, if `filters` and `iterations` disagree on the
@@ -186,4 +188,5 @@ def MgNet(
         data_format=data_format,
         dtype=dtype,
         zero_bias=False,
+        smallest_side=2 ** (len(iterations) - 1) * (4 if stem == "imagenet" else 1),
     )

@@ -13,6 +13,7 @@ from functools import partial
 
 from keras_mg.applications import constructor
 from keras_mg.applications.multigrid import REFERENCE
+from keras_mg.applications.multigrid import preprocess_input as preprocess_input
 from keras_mg.layers import ConvNormActivation, MaxPool, ResidualBlock
 from keras_mg.layers.initializers import he_fan_out
 
@@ -59,6 +60,7 @@ def _baseline(name: str, layers: int, residual: bool) -> constructor.Classifier:
         classes=100,
         reference=REFERENCE,
         module=__name__,
+        smallest_side=32,
         zero_bias=residual,
     )
 

@@ -15,9 +15,8 @@ from functools import partial
 from typing import Any, Protocol
 
 import keras
-import numpy as np
 
-from keras_mg.applications import constructor
+from keras_mg.applications import constructor, preprocessing
 from keras_mg.applications.constructor import Option
 from keras_mg.applications.multigrid import REFERENCE
 from keras_mg.layers import MultigridConv, MultigridInput, MultigridResidual, arguments
@@ -33,16 +32,21 @@ FILTERS = (64, 32, 16, 8)
 
 
 def preprocess_input(x, data_format: str | None = None):
-    """Normalise grey images in 0..1: `(x - 0.1141) / 0.2746`.
+    """Normalise grey images with the statistics of cluttered MNIST: `(x / 255 - mean) / std`.
+
+    The mean is 0.1141, the standard deviation 0.2746, both of pixels in 0..1.
 
     Args:
-        x: array or tensor, canvases with values 0 to 1.
-        data_format: accepted for the signature that all families share; unused.
+        x: array or tensor, images with values 0 to 255, 3D or 4D, one channel.
+        data_format: "channels_last", "channels_first" or None for Keras's global setting.
 
     Returns:
-        An array or tensor of the same shape; `x` is unchanged.
+        An array or tensor of the same shape, floating point; `x` is unchanged.
+
+    Raises:
+        ValueError: if `x` is not 3D or 4D or has not one channel.
     """
-    return (x - MEAN) / STD
+    return preprocessing.normalize(x, [255 * MEAN], [255 * STD], data_format)
 
 
 class DenseNetwork(Protocol):
@@ -76,8 +80,8 @@ _ARGUMENTS = """
         outputs: int, number of output maps. Defaults to 10.
         include_top: bool, whether the last convolutions make the output maps. Without them the
             output is the finest grid's features. Defaults to True.
-        weights: None (random initialisation), the tag of published weights, or the path of a
-            `.weights.h5` or `.keras` file. Defaults to None.
+        weights: None (random initialisation) or the path or address of a weights file of any
+            format that `keras_mg.weights.load` reads. Defaults to None.
         input_tensor: Keras tensor to use as the image input, or None. Defaults to None.
         input_shape: tuple, shape of an image without the batch axis, in `data_format`; a side may
             be None. Defaults to (64, 64, 1), without the top to sides of None.
@@ -100,7 +104,8 @@ _ARGUMENTS = """
             global policy. The maps' activation computes in the policy's variable dtype.
 
     Returns:
-        A functional `keras.Model` whose output has the image's height and width.
+        A functional `keras_mg.Model`, which is a `keras.Model`, whose output has the image's
+        height and width.
 
     Raises:
         ValueError: if an argument is not of its kind, if the image's sides do not suit the number
@@ -138,8 +143,8 @@ def dense_constructor(
         summary: the head of its docstring.
         trunk: takes the image, `filters`, the layers' settings and the options by name; gives the
             grids that the top reads, finest first, and the deepest feature map of each level.
-        top: takes those grids, the number of outputs, the settings and the options by name; gives
-            the output maps and the layer whose batch norm makes them.
+        top: takes those grids, the number of outputs, `output_bias`, the settings and the options
+            by name; gives the output maps.
         epsilon: of the batch norms.
         module: the name of the family's module.
         default_filters: the published widths.
@@ -182,8 +187,7 @@ def dense_constructor(
         settings = {"epsilon": epsilon, **common}
         grids, levels = trunk(images, filters, settings, **own)
         if include_top:
-            x, last = top(grids, outputs, settings, **own)
-            last.beta.assign(np.full((outputs,), output_bias, "float32"))
+            x = top(grids, outputs, output_bias, settings, **own)
             x = keras.layers.Activation(
                 classifier_activation, dtype=common["dtype"].variable_dtype, name="maps"
             )(x)
@@ -238,21 +242,22 @@ def _progressive_trunk(make_layer, images, filters, settings: dict, depth: int):
     return grids, levels
 
 
-def _plain_top(grids, outputs: int, settings: dict, depth: int):
+def _plain_top(grids, outputs: int, output_bias: float, settings: dict, depth: int):
     for i in range(1, depth + 1):
         last = i == depth
         layer = MultigridConv(
             (outputs,),
             activation=None if last else "relu",
             drop_coarsest=i == 1 and len(grids) > 1,
+            beta_initializer=keras.initializers.Constant(output_bias if last else 0.0),
             name="predictions" if last else f"end1_layer{i}",
             **settings,
         )
         grids = layer(grids)
-    return grids[0], layer.units[0]
+    return grids[0]
 
 
-def _residual_top(grids, outputs: int, settings: dict, depth: int):
+def _residual_top(grids, outputs: int, output_bias: float, settings: dict, depth: int):
     for i in range(1, depth + 1):
         last = i == depth
         layer = MultigridResidual(
@@ -260,11 +265,12 @@ def _residual_top(grids, outputs: int, settings: dict, depth: int):
             kernel_size=1 if last else 3,
             activation=None if last else "relu",
             drop_coarsest=i == 1 and len(grids) > 1,
+            beta_initializer=keras.initializers.Constant(output_bias if last else 0.0),
             name="predictions" if last else f"end1_layer{i}",
             **settings,
         )
         grids = layer(grids)
-    return grids[0], layer.second[0]
+    return grids[0]
 
 
 SegPMG = dense_constructor(

@@ -16,6 +16,7 @@ from functools import partial
 import keras
 
 from keras_mg.applications.multigrid_dense import PLAIN_EPSILON, dense_constructor
+from keras_mg.applications.multigrid_dense import preprocess_input as preprocess_input
 from keras_mg.layers import (
     MultigridConv,
     MultigridInput,
@@ -39,6 +40,12 @@ def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict)
         raise ValueError(
             f"a U-Net of {len(filters)} levels needs an image whose sides are multiples of "
             f"{multiple}. Received shape: {tuple(images.shape)}"
+        )
+
+    if len(filters) != len(grids_per_level):
+        raise ValueError(
+            f"filters must have one entry per level ({len(grids_per_level)} levels). "
+            f"Received: filters={filters}"
         )
 
     def widths(level: int) -> list[int]:
@@ -78,11 +85,16 @@ def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict)
     return grids, levels
 
 
-def _unet_top(grids, outputs: int, settings: dict):
+def _unet_top(grids, outputs: int, output_bias: float, settings: dict):
     layer = MultigridConv(
-        (outputs,) * len(grids), kernel_size=1, activation=None, name="predictions", **settings
+        (outputs,) * len(grids),
+        kernel_size=1,
+        activation=None,
+        beta_initializer=keras.initializers.Constant(output_bias),
+        name="predictions",
+        **settings,
     )
-    return layer(grids)[0], layer.units[0]
+    return layer(grids)[0]
 
 
 _FILTERS_TEXT = "sequence of ints, channels of the finest grid of each level, finest level first."

@@ -91,6 +91,7 @@ def _resnet(name: str, blocks: int) -> constructor.Classifier:
         classes=10,
         reference=REFERENCE,
         module=__name__,
+        smallest_side=4,
         head_initializer=he_fan_in,  # one rule for all kernels of the released networks
         options={
             "block": Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Sequence
 
 import keras
@@ -35,12 +36,18 @@ def positive_int(name: str, value) -> int:
 
 
 def positive_ints(name: str, value) -> tuple[int, ...]:
-    """`value` (an int or a sequence of them) as a tuple of positive ints."""
+    """`value` (an int, a sequence or an array of them) as a tuple of positive ints."""
+    value = _plain(value)
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         value = (value,)
     if not value:
         raise ValueError(f"{name} must have one entry per grid. Received: {name}={value!r}")
     return tuple(positive_int(name, v) for v in value)
+
+
+def _plain(value):
+    """A NumPy array or number as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def odd_int(name: str, value) -> int:
@@ -53,6 +60,7 @@ def odd_int(name: str, value) -> int:
 
 def per_grid(name: str, value, grids: int, of: str = "`filters`") -> tuple[int, ...]:
     """`value` as one int per grid: a single int holds for all."""
+    value = _plain(value)
     values = positive_ints(name, value)
     if len(values) == 1 and not isinstance(value, Sequence):
         values *= grids
@@ -64,10 +72,28 @@ def per_grid(name: str, value, grids: int, of: str = "`filters`") -> tuple[int, 
     return values
 
 
+def _is_number(value) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def rate(name: str, value) -> float:
     """`value` as a float in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    if not _is_number(value) or not 0 <= value < 1:
         raise ValueError(f"{name} must be a number in [0, 1). Received: {name}={value!r}")
+    return float(value)
+
+
+def fraction(name: str, value) -> float:
+    """`value` as a float in [0, 1]."""
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1]. Received: {name}={value!r}")
+    return float(value)
+
+
+def not_negative(name: str, value) -> float:
+    """`value` as a float of at least 0."""
+    if not _is_number(value) or not value >= 0:
+        raise ValueError(f"{name} must be a number of at least 0. Received: {name}={value!r}")
     return float(value)
 
 
@@ -88,10 +114,18 @@ def initializer(value):
     return value.clone() if isinstance(value, keras.initializers.Initializer) else value
 
 
+_ACROSS_CHANNELS = (
+    keras.activations.softmax,
+    keras.activations.log_softmax,
+    keras.activations.sparsemax,
+    keras.activations.glu,
+)
+
+
 def elementwise_activation(activation):
     """The Keras activation function of that name; None is the identity."""
     function = keras.activations.get(activation)
-    if function in (keras.activations.softmax, keras.activations.log_softmax):
+    if function in _ACROSS_CHANNELS:
         raise ValueError(
             "activation must be element-wise: it is applied before the layer knows which axis "
             f"holds the channels. Received: activation={activation!r}"
@@ -141,6 +175,16 @@ def sides(shape, data_format: str) -> tuple[int | None, int | None]:
     """Height and width of a 4D `shape`."""
     rows, columns, _ = axes(data_format)
     return shape[rows], shape[columns]
+
+
+def input_spec(channels: int, data_format: str) -> keras.InputSpec:
+    """What a layer that was built for `channels` channels takes."""
+    return keras.InputSpec(ndim=4, axes={axes(data_format)[2]: channels})
+
+
+def input_specs(shapes, data_format: str, layer: str) -> list[keras.InputSpec]:
+    """The same for a layer that was built for a list of tensors."""
+    return [input_spec(channels(s, data_format, layer), data_format) for s in shapes]
 
 
 def make_shape(batch, height, width, filters: int, data_format: str):

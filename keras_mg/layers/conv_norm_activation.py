@@ -31,6 +31,7 @@ class ConvNormActivation(Convolution):
         activation: element-wise Keras activation, or None for none. Defaults to "relu".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance. Defaults to 1e-5.
+        beta_initializer: Keras initializer of the shift. Defaults to "zeros".
         gamma_initializer: Keras initializer of the scale. Defaults to "ones".
         kernel_initializer: Keras initializer. Defaults to a normal with standard deviation
             `sqrt(2 / fan_out)`.
@@ -70,6 +71,7 @@ class ConvNormActivation(Convolution):
         activation: str | None = "relu",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        beta_initializer="zeros",
         gamma_initializer="ones",
         kernel_initializer=None,
         data_format: str | None = None,
@@ -86,8 +88,9 @@ class ConvNormActivation(Convolution):
             **kwargs,
         )
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.beta_initializer = arguments.initializer(beta_initializer)
         self.gamma_initializer = arguments.initializer(gamma_initializer)
 
     def build(self, input_shape):
@@ -112,5 +115,6 @@ class ConvNormActivation(Convolution):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }

@@ -80,6 +80,7 @@ class Convolution(keras.layers.Layer):
                 f"{self.name}: the input's channels must be a multiple of groups. "
                 f"Received: {channels} channels, groups={self.groups}"
             )
+        self.input_spec = arguments.input_spec(channels, self.data_format)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),

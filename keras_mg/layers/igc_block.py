@@ -84,8 +84,8 @@ class IGCBlock(keras.layers.Layer):
         )
         self.strides = arguments.positive_int("strides", strides)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
         for name in ("primary_partitions", "secondary_partitions"):
             if self.filters % getattr(self, name):
@@ -122,6 +122,7 @@ class IGCBlock(keras.layers.Layer):
                 f"{self.name}: the input's channels must be a multiple of primary_partitions. "
                 f"Received: {channels} channels, primary_partitions={self.primary_partitions}"
             )
+        self.input_spec = arguments.input_spec(channels, self.data_format)
         inner = arguments.make_shape(None, None, None, self.filters, self.data_format)
         self.primary.build(input_shape)
         self.secondary.use_bias = norms_are_folded()

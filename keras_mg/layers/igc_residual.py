@@ -79,8 +79,8 @@ class IGCResidual(keras.layers.Layer):
         self.secondary_partitions = (pair[0], pair[-1])
         self.strides = arguments.positive_int("strides", strides)
         self.project = project
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
 
     def _norm_arguments(self) -> dict:
@@ -102,6 +102,7 @@ class IGCResidual(keras.layers.Layer):
                 f"{self.name}: project=False needs an input of `filters` channels and strides=1. "
                 f"Received: {channels} channels, filters={self.filters}, strides={self.strides}"
             )
+        self.input_spec = arguments.input_spec(channels, self.data_format)
         first, second = self.secondary_partitions
         self.projection = None
         if project:

@@ -61,6 +61,7 @@ class MaxPool(keras.layers.Layer):
         self.data_format = arguments.standardize_data_format(data_format)
 
     def call(self, inputs):
+        self.compute_output_shape(inputs.shape)  # raises for an image smaller than the window
         x = ops.to_native(inputs, self.data_format)
         data_format = ops.native_format(self.data_format)
         y = ops.max_pool(x, self.pool_size, self.strides, self.padding, False, data_format)

@@ -64,8 +64,8 @@ class MgNetRestriction(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.filters = arguments.positive_int("filters", filters)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
         unit = {
             "strides": 2,
@@ -90,7 +90,8 @@ class MgNetRestriction(keras.layers.Layer):
         return shapes
 
     def build(self, input_shape):
-        u, r = self.check_shapes(input_shape)
+        u, r = shapes = self.check_shapes(input_shape)
+        self.input_spec = arguments.input_specs(shapes, self.data_format, self.name)
         self.feature.build(u)
         self.residual.build(r)
 

@@ -80,8 +80,8 @@ class MgNetSmoother(keras.layers.Layer):
         self.iterations = arguments.positive_int("iterations", iterations)
         self.share_smoother = bool(share_smoother)
         self.return_residual = bool(return_residual)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
         common = {
             "data_format": self.data_format,
@@ -123,13 +123,14 @@ class MgNetSmoother(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        self.check_shapes([tuple(x.shape) for x in inputs])
         *start, r = (ops.to_native(x, self.data_format) for x in inputs)
         u = start[0] if start else None
         if self.iterations == 1 and not self.return_residual:
             # One iteration without an outgoing residual never sees A: f - A(u) is r again. This
             # keeps A in the graph, where its gradient is zero, as the formula has it.
             known = self.operator.convolve(keras.ops.zeros_like(r) if u is None else u)
-            r = (r + known) - known
+            r = r + (known - known)
         for i in range(self.iterations):
             residual_norm, smoother, feature_norm = self._iteration(i)
             e = feature_norm.run(smoother.convolve(residual_norm.run(r, training)), training)

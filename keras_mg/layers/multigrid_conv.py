@@ -32,6 +32,8 @@ class MultigridConv(PyramidLayer):
             Defaults to 0.
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
+        beta_initializer: Keras initializer of the shifts of the batch norms.
+            Defaults to "zeros".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -67,6 +69,7 @@ class MultigridConv(PyramidLayer):
         dropout: float = 0.0,
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        beta_initializer="zeros",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -76,8 +79,9 @@ class MultigridConv(PyramidLayer):
         self.activation = arguments.elementwise_activation(activation)
         self.drop_coarsest = bool(drop_coarsest)
         self.dropout = arguments.rate("dropout", dropout)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.beta_initializer = arguments.initializer(beta_initializer)
         self.units = tuple(
             ConvNormActivation(
                 width,
@@ -86,6 +90,7 @@ class MultigridConv(PyramidLayer):
                 activation=activation,
                 momentum=momentum,
                 epsilon=epsilon,
+                beta_initializer=self.beta_initializer,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
                 trainable=self.trainable,
@@ -100,7 +105,9 @@ class MultigridConv(PyramidLayer):
         return len(self.filters) + self.drop_coarsest
 
     def build(self, input_shape):
-        shapes = self.check_shapes(input_shape)[: len(self.filters)]
+        shapes = self.check_shapes(input_shape)
+        self.built_channels = self.channels(shapes)
+        shapes = shapes[: len(self.filters)]
         for unit, width in zip(self.units, mixed_channels(self.channels(shapes)), strict=True):
             unit.build(arguments.make_shape(None, None, None, width, self.data_format))
 
@@ -129,4 +136,5 @@ class MultigridConv(PyramidLayer):
             "dropout": self.dropout,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
         }

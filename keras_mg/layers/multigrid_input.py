@@ -68,8 +68,8 @@ class MultigridInput(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = arguments.positive_ints("filters", filters)
         self.kind = arguments.one_of("kind", kind, KINDS)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
         self.units = tuple(
             ConvNormActivation(
@@ -104,6 +104,7 @@ class MultigridInput(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        self.input_spec = arguments.input_spec(channels, self.data_format)
         self._check_sides(input_shape)
         for unit in self.units:
             unit.build(arguments.make_shape(None, None, None, channels, self.data_format))

@@ -39,6 +39,8 @@ class MultigridResidual(PyramidLayer):
             that training zeroes. Defaults to 0.
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
+        beta_initializer: Keras initializer of the shifts of the second convolution's batch norms.
+            Defaults to "zeros".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -75,6 +77,7 @@ class MultigridResidual(PyramidLayer):
         dropout: float = 0.0,
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        beta_initializer="zeros",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -86,8 +89,9 @@ class MultigridResidual(PyramidLayer):
         self.activation = arguments.elementwise_activation(activation)
         self.drop_coarsest = bool(drop_coarsest)
         self.dropout = arguments.rate("dropout", dropout)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.beta_initializer = arguments.initializer(beta_initializer)
 
     @property
     def input_grids(self) -> int:
@@ -98,7 +102,9 @@ class MultigridResidual(PyramidLayer):
             return True
         return given != wanted if self.shortcut == "B" else given > wanted
 
-    def _unit(self, grid: int, kernel_size: int, activation, name: str) -> ConvNormActivation:
+    def _unit(
+        self, grid: int, kernel_size: int, activation, name: str, beta_initializer="zeros"
+    ) -> ConvNormActivation:
         return ConvNormActivation(
             self.filters[grid],
             kernel_size=kernel_size,
@@ -106,6 +112,7 @@ class MultigridResidual(PyramidLayer):
             activation=activation,
             momentum=self.momentum,
             epsilon=self.epsilon,
+            beta_initializer=beta_initializer,
             data_format=self.data_format,
             dtype=self.dtype_policy,
             trainable=self.trainable,
@@ -114,7 +121,9 @@ class MultigridResidual(PyramidLayer):
 
     def build(self, input_shape):
         grids = range(len(self.filters))
-        given = self.channels(self.check_shapes(input_shape)[: len(self.filters)])
+        shapes = self.check_shapes(input_shape)
+        self.built_channels = self.channels(shapes)
+        given = self.channels(shapes[: len(self.filters)])
 
         def build_units(units, widths):
             for unit, width in zip(units, widths, strict=True):
@@ -129,7 +138,8 @@ class MultigridResidual(PyramidLayer):
         )
         self.first = tuple(self._unit(i, self.kernel_size[i], "relu", "conv1") for i in grids)
         self.second = tuple(
-            self._unit(i, self.kernel_size[i], self.activation, "conv2") for i in grids
+            self._unit(i, self.kernel_size[i], self.activation, "conv2", self.beta_initializer)
+            for i in grids
         )
         self.dropouts = arguments.make_dropouts(self.dropout, 2 * len(grids), self.dtype_policy)
         build_units(self.projections, given)
@@ -173,4 +183,5 @@ class MultigridResidual(PyramidLayer):
             "dropout": self.dropout,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
         }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_mg import ops
 from keras_mg.layers import arguments
 from keras_mg.layers.pyramid_layer import PyramidLayer
 from keras_mg.layers.transposed_conv_norm_activation import TransposedConvNormActivation
@@ -15,7 +16,8 @@ from keras_mg.layers.transposed_conv_norm_activation import TransposedConvNormAc
 class MultigridTransposedConv(PyramidLayer):
     """Doubles every grid of a pyramid with a 2x2 transposed convolution of its own.
 
-    `y_i = activation(BN_i(k_i *^T x_i + b_i))`; the grids do not mix.
+    `y_i = activation(BN_i(k_i *^T x_i + b_i))`; the grids do not mix. Grids of odd sides double to
+    more than half of the finer grid's side: they are cut to it, so that the output is a pyramid.
 
     Args:
         filters: int or sequence of ints, output channels of each grid, finest first.
@@ -29,7 +31,8 @@ class MultigridTransposedConv(PyramidLayer):
         A list of 4D shapes, finest first, each with half the side of the one before, rounded up.
 
     Output shape:
-        Twice the sides, `filters[i]` channels on grid `i`.
+        Twice the sides, from the second grid on at most half (rounded up) of the finer grid's;
+        `filters[i]` channels on grid `i`.
 
     Raises:
         ValueError: if an argument is not of its kind, or if the input is no pyramid of as many
@@ -59,8 +62,8 @@ class MultigridTransposedConv(PyramidLayer):
         super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_ints("filters", filters)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.units = tuple(
             TransposedConvNormActivation(
                 width,
@@ -80,16 +83,33 @@ class MultigridTransposedConv(PyramidLayer):
         return len(self.filters)
 
     def build(self, input_shape):
-        for unit, shape in zip(self.units, self.check_shapes(input_shape), strict=True):
+        shapes = self.check_shapes(input_shape)
+        self.built_channels = self.channels(shapes)
+        for unit, shape in zip(self.units, shapes, strict=True):
             unit.build(shape)
 
     def call(self, inputs, training=None):
-        grids = self.enter(inputs)
-        return self.leave([u.run(x, training) for u, x in zip(self.units, grids, strict=True)])
+        data_format = ops.native_format(self.data_format)
+        rows, columns, _ = arguments.axes(data_format)
+        outputs = []
+        for unit, x in zip(self.units, self.enter(inputs), strict=True):
+            y = unit.run(x, training)
+            if outputs:
+                finer = outputs[-1].shape
+                y = ops.crop(y, ops.halved(finer[rows]), ops.halved(finer[columns]), data_format)
+            outputs.append(y)
+        return self.leave(outputs)
 
     def compute_output_shape(self, input_shape):
         shapes = self.check_shapes(input_shape)
-        return [u.compute_output_shape(s) for u, s in zip(self.units, shapes, strict=True)]
+        sides = tuple(
+            None if s is None else 2 * s for s in arguments.sides(shapes[0], self.data_format)
+        )
+        outputs = []
+        for shape, filters in zip(shapes, self.filters, strict=True):
+            outputs.append(arguments.make_shape(shape[0], *sides, filters, self.data_format))
+            sides = tuple(ops.halved(s) for s in sides)
+        return outputs
 
     def get_config(self):
         return {

@@ -49,7 +49,7 @@ def add_norm_weights(layer, channels: int, convolution=None) -> None:
     # Statistics in half precision would drift: these four stay in the variable dtype.
     norm = {"shape": (channels,), "autocast": False}
     layer.gamma = layer.add_weight(name="gamma", initializer=layer.gamma_initializer, **norm)
-    layer.beta = layer.add_weight(name="beta", initializer="zeros", **norm)
+    layer.beta = layer.add_weight(name="beta", initializer=layer.beta_initializer, **norm)
     layer.moving_mean = layer.add_weight(
         name="moving_mean", initializer="zeros", trainable=False, **norm
     )
@@ -101,6 +101,7 @@ class NormActivation(keras.layers.Layer):
         activation: element-wise Keras activation, or None for none. Defaults to "relu".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance. Defaults to 1e-5.
+        beta_initializer: Keras initializer of the shift. Defaults to "zeros".
         gamma_initializer: Keras initializer of the scale. Defaults to "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
@@ -131,19 +132,23 @@ class NormActivation(keras.layers.Layer):
         activation: str | None = "relu",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        beta_initializer="zeros",
         gamma_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.beta_initializer = arguments.initializer(beta_initializer)
         self.gamma_initializer = arguments.initializer(gamma_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
 
     def build(self, input_shape):
-        add_norm_weights(self, arguments.channels(tuple(input_shape), self.data_format, self.name))
+        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        self.input_spec = arguments.input_spec(channels, self.data_format)
+        add_norm_weights(self, channels)
 
     def run(self, x, training, residual=None):
         """The layer on a native tensor: what layers that hold units call."""
@@ -162,6 +167,7 @@ class NormActivation(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
             "data_format": self.data_format,
         }

@@ -21,6 +21,7 @@ class PyramidLayer(keras.layers.Layer):
     def __init__(self, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
         self.data_format = arguments.standardize_data_format(data_format)
+        self.built_channels: list[int] | None = None  # set by layers whose weights depend on them
 
     @property
     def input_grids(self) -> int | None:
@@ -31,6 +32,11 @@ class PyramidLayer(keras.layers.Layer):
         """The shapes of the grids, after raising for a pyramid that the layer cannot take."""
         shapes = arguments.as_shapes(input_shape)
         arguments.check_pyramid(shapes, self.data_format, self.name, self.input_grids)
+        if self.built_channels is not None and self.channels(shapes) != list(self.built_channels):
+            raise ValueError(
+                f"{self.name} was built for grids of {list(self.built_channels)} channels. "
+                f"Received shapes: {shapes}"
+            )
         return shapes
 
     def channels(self, shapes) -> list[int]:

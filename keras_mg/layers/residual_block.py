@@ -83,8 +83,8 @@ class ResidualBlock(keras.layers.Layer):
         self.norm_after_add = bool(norm_after_add)
         self.use_bias = bool(use_bias)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.gamma_initializer = arguments.initializer(gamma_initializer)
         self.kernel_initializer = arguments.initializer(kernel_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
@@ -108,6 +108,7 @@ class ResidualBlock(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        self.input_spec = arguments.input_spec(channels, self.data_format)
         self.projection = None
         if self.shortcut == "B" and (channels != self.filters or self.strides > 1):
             self.projection = self._unit(1, self.strides, None, "shortcut")

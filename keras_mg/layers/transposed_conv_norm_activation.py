@@ -47,6 +47,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
     """
 
     size = 2  # side of the kernel and step, in pixels
+    beta_initializer = "zeros"
     gamma_initializer = "ones"
 
     def __init__(
@@ -61,12 +62,13 @@ class TransposedConvNormActivation(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = arguments.fraction("momentum", momentum)
+        self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.data_format = arguments.standardize_data_format(data_format)
 
     def build(self, input_shape):
         channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        self.input_spec = arguments.input_spec(channels, self.data_format)
         bound = (self.size**2 * channels) ** -0.5
         self.kernel = self.add_weight(
             name="kernel",

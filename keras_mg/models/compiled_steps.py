@@ -217,17 +217,16 @@ def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Lay
     """The first layer that cannot be captured; None if there is none or it cannot be told."""
     from keras_mg.ops import torch_graph
 
-    layers = [
-        layer
-        for layer in getattr(model, "layers", [])
-        if not isinstance(layer, keras.layers.InputLayer)
-    ]
-    try:
-        # A layer that is called more than once has several inputs: Keras raises.
-        inputs = [layer.input for layer in layers]
-        feeds = keras.Model(model.inputs, inputs)(x, training=False)
-    except (AttributeError, ValueError, NotImplementedError):
+    calls = {
+        node.operation: node.arguments.args[0]
+        for nodes in getattr(model, "_nodes_by_depth", {}).values()
+        for node in nodes
+        if not node.is_input and node.arguments.args
+    }
+    layers = [layer for layer in getattr(model, "layers", ()) if layer in calls]
+    if not layers:
         return None
+    feeds = keras.Model(model.inputs, [calls[layer] for layer in layers])(x, training=False)
     for layer, feed in zip(layers, feeds, strict=True):
         takes_training = "training" in inspect.signature(layer.call).parameters
         options = {"training": training} if takes_training else {}

@@ -22,6 +22,7 @@ from keras_mg.ops.backend import subsample as subsample
 from keras_mg.ops.backend import to_native as to_native
 from keras_mg.ops.backend import upsample as upsample
 from keras_mg.ops.counting import multiply_accumulates as multiply_accumulates
+from keras_mg.ops.grids import crop as crop
 from keras_mg.ops.grids import halved as halved
 from keras_mg.ops.grids import pool_grids as pool_grids
 from keras_mg.ops.grids import resample_concat as resample_concat

@@ -43,6 +43,16 @@ def resample_concat(grids: Sequence, data_format: str) -> list:
     return mixed
 
 
+def crop(x, height: int, width: int, data_format: str):
+    """The top left `height` x `width` pixels of a native tensor."""
+    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
+    if (x.shape[rows], x.shape[columns]) == (height, width):
+        return x
+    if data_format == "channels_last":
+        return x[:, :height, :width, :]
+    return x[:, :, :height, :width]
+
+
 def pool_grids(grids: Sequence, merge: bool, drop_coarsest: bool, data_format: str) -> list:
     """Max-pool every grid by 2 (ceil mode).
 

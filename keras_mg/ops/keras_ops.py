@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 from keras import ops
 
 
@@ -73,14 +74,13 @@ def batch_norm(
     """Batch norm over all axes but channels; in training it moves the two statistics."""
     axis = _channel_axis(data_format)
     dtype = x.dtype
-    x = ops.cast(x, "float32")
+    x = ops.cast(x, keras.backend.result_type(dtype, "float32"))
     if training:
         axes = tuple(i for i in range(4) if i != axis)
         mean, variance = ops.moments(x, axes)
-        samples = 1
-        for i in axes:
-            samples *= x.shape[i]
-        unbiased = variance * (samples / max(samples - 1, 1))
+        # The batch axis may be unknown while TensorFlow traces.
+        samples = ops.cast(ops.size(x), mean.dtype) / x.shape[axis]
+        unbiased = variance * (samples / ops.maximum(samples - 1, 1))
         moving_mean.assign(moving_mean * momentum + mean * (1.0 - momentum))
         moving_variance.assign(moving_variance * momentum + unbiased * (1.0 - momentum))
     else:

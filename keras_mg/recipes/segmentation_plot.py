@@ -189,7 +189,9 @@ def _write(figure, path: pathlib.Path) -> pathlib.Path:
         with os.fdopen(handle, "wb") as file:
             figure.savefig(file, format="png")
         # A temporary file is private to its owner; a picture is not.
-        os.chmod(temporary, 0o644)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

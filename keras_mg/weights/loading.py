@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_mg.weights.arrays import PathLike, StoredArray
+from keras_mg.weights.arrays import PathLike, StoredArray, WeightsError
 from keras_mg.weights.assign import HEAD, Pair, assign
 from keras_mg.weights.converted import find_converted, head_paths, keep_converted
 from keras_mg.weights.download import fetch
@@ -141,6 +141,8 @@ def _load_published(
     offline: bool | None,
     progress: bool,
 ) -> None:
+    if not skip_mismatch:
+        _check_classes(model, record, name)
     converted = find_converted(model, record, cache_dir)
     if converted is not None:
         file = f"{name} ({converted})"
@@ -160,6 +162,18 @@ def _load_published(
         pairs, head = make_pairs(model, kind, arrays, file)
         assign(model, pairs, arrays, file, head_keys=head, skip_mismatch=skip_mismatch)
         keep_converted(model, record, cache_dir, *converted_arrays(model, pairs, arrays, head))
+
+
+def _check_classes(model: keras.Model, record: WeightsInfo, name: str) -> None:
+    """Raise for another number of classes before anything is fetched."""
+    head = next((layer for layer in model.layers if layer.name == HEAD), None)
+    units = getattr(head, "units", record.classes)
+    if units != record.classes:
+        raise WeightsError(
+            f"{name}: classes={units} was asked for, and the published head is for "
+            f"{record.classes} classes. Use classes={record.classes}, include_top=False for the "
+            "trunk alone, or skip_mismatch=True to load all but the head."
+        )
 
 
 def converted_arrays(

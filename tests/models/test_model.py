@@ -183,14 +183,10 @@ SCENARIOS = {
     },
     "cosine": {
         "optimizer": lambda: keras.optimizers.SGD(
-            keras.optimizers.schedules.CosineDecay(
-                0.0, 8, warmup_target=0.1, warmup_steps=3
-            )
+            keras.optimizers.schedules.CosineDecay(0.0, 8, warmup_target=0.1, warmup_steps=3)
         )
     },
-    "callback": {
-        "fit_options": {"callbacks": [keras.callbacks.LearningRateScheduler(schedule)]}
-    },
+    "callback": {"fit_options": {"callbacks": [keras.callbacks.LearningRateScheduler(schedule)]}},
     "sample weights": {
         "fit_options": {"sample_weight": np.linspace(0, 1, SAMPLES)},
         "weighted_metrics": ["accuracy"],
@@ -200,9 +196,7 @@ SCENARIOS = {
     "clipping": {"optimizer": lambda: sgd(clipnorm=0.1, use_ema=True)},
     "global clipping": {"optimizer": lambda: sgd(global_clipnorm=0.1)},
     "value clipping": {"optimizer": lambda: sgd(clipvalue=0.01)},
-    "EMA": {
-        "optimizer": lambda: sgd(use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2)
-    },
+    "EMA": {"optimizer": lambda: sgd(use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2)},
     "accumulation": {"optimizer": lambda: sgd(gradient_accumulation_steps=2)},
     "loss scale": {"optimizer": lambda: keras.optimizers.LossScaleOptimizer(sgd())},
     "fixed loss scale": {"optimizer": lambda: sgd(loss_scale_factor=128.0)},

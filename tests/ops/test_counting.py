@@ -38,7 +38,9 @@ def cases():
         "dense_on_maps": (lambda: model_of((3, 3, 7), keras.layers.Dense(11)), 9 * 77, 88),
         "nothing": (lambda: model_of((8, 8, 4), layers.MaxPool(2, **last)), 0, 0),
         "two": (
-            lambda: model_of((8, 8, 4), conv(4, **last), layers.MaxPool(2, **last), conv(2, **last)),
+            lambda: model_of(
+                (8, 8, 4), conv(4, **last), layers.MaxPool(2, **last), conv(2, **last)
+            ),
             64 * 4 * 36 + 16 * 2 * 36,
             36 * 4 + 36 * 2,
         ),

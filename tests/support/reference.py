@@ -305,10 +305,14 @@ def multigrid_residual(
 
 
 def multigrid_transposed_conv(tape, grids, filters, **settings):
-    return [
-        transposed_conv_norm_activation(tape, [x], width, **settings)[0]
-        for x, width in zip(grids, filters, strict=True)
-    ]
+    outputs = []
+    for x, width in zip(grids, filters, strict=True):
+        (y,) = transposed_conv_norm_activation(tape, [x], width, **settings)
+        if outputs:  # at most half of the finer grid's sides, rounded up
+            height, columns = ((s + 1) // 2 for s in outputs[-1].shape[2:])
+            y = y[:, :, :height, :columns]
+        outputs.append(y)
+    return outputs
 
 
 def multigrid_pool(tape, grids, merge=False, drop_coarsest=False):

@@ -29,23 +29,21 @@ FILTERS = (64, 128, 256, 512)
 
 
 def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict):
-    """A U-Net whose level `l` works on `grids_per_level[l]` grids, levels beyond those on one.
+    """A U-Net whose level `l` works on `grids_per_level[l]` grids.
 
     Grid `i` of level `l` has `filters[l] // 2**i` channels.
     """
-    grids_per_level = [*grids_per_level, *[1] * len(filters)]
+    if len(filters) != len(grids_per_level):
+        raise ValueError(
+            f"filters must have one entry per level ({len(grids_per_level)} levels). "
+            f"Received: filters={filters}"
+        )
     sides = arguments.sides(tuple(images.shape), settings["data_format"])
     multiple = 2 ** (len(filters) - 1)
     if any(side is not None and side % multiple for side in sides):
         raise ValueError(
             f"a U-Net of {len(filters)} levels needs an image whose sides are multiples of "
             f"{multiple}. Received shape: {tuple(images.shape)}"
-        )
-
-    if len(filters) != len(grids_per_level):
-        raise ValueError(
-            f"filters must have one entry per level ({len(grids_per_level)} levels). "
-            f"Received: filters={filters}"
         )
 
     def widths(level: int) -> list[int]:

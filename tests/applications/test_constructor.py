@@ -375,3 +375,37 @@ def test_initial_values(make, deviation, zero_bias):
     else:
         assert bias.std() == pytest.approx(bound / np.sqrt(3), rel=0.3)
         assert np.abs(bias).max() <= bound
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "smallest"),
+    [
+        (partial(MgNet, filters=8), (4, 8, 3), 8),
+        (partial(MgNet, filters=8, stem="imagenet"), (31, 64, 3), 32),
+        (partial(IGC_L100M2, include_top=False), (31, 64, 3), 32),
+    ],
+)
+def test_an_image_too_small_is_refused(make, shape, smallest):
+    with pytest.raises(ValueError, match=f"too small.*at least {smallest} pixels. Received: inp"):
+        make(input_shape=shape, data_format="channels_last")
+    sides = (smallest, smallest, 3)
+    with keras.device("meta"):
+        make(input_shape=sides, data_format="channels_last")
+
+
+def test_the_other_data_format_is_noticed():
+    with pytest.raises(ValueError, match="too small.*channels_last"):
+        IGC_L100M2(include_top=False, input_shape=(3, 224, 224), data_format="channels_last")
+
+
+def test_input_shape_and_input_tensor_must_agree():
+    image = keras.Input((32, 32, 3))
+    with pytest.raises(ValueError, match="must agree. Received: input_shape=\\(64, 64, 1\\)"):
+        tiny(input_tensor=image, input_shape=(64, 64, 1))
+    assert tiny(input_tensor=image, input_shape=(None, 32, 3)).input_shape == (None, 32, 32, 3)
+
+
+def test_a_clone_starts_with_the_output_bias():
+    model = SegPMG(filters=(2, 2), output_bias=-4.0, input_shape=(4, 4, 1))
+    for m in (model, keras.models.clone_model(model)):
+        np.testing.assert_array_equal(numpy(m.get_layer("predictions").units[0].beta), -4.0)

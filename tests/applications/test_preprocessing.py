@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.applications import igc, imagenet, mgnet, multigrid, multigrid_dense
+from keras_mg.applications import igc, imagenet, mgnet, multigrid, multigrid_dense, multigrid_unet
 from tests.support.arrays import numpy
 
 torch = pytest.importorskip("torch")
@@ -96,11 +96,13 @@ def test_refused_settings():
         mgnet.preprocess_input(pixels(3), dataset="svhn")
 
 
-def test_dense_networks_normalise_grey_images_in_0_to_1():
-    x = np.random.default_rng(0).random((2, 8, 8, 1), "float32")
-    np.testing.assert_allclose(
-        multigrid_dense.preprocess_input(x), (x - 0.1141) / 0.2746, rtol=1e-6
-    )
+def test_dense_networks_normalise_grey_images():
+    x = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), "uint8")
+    got = multigrid_dense.preprocess_input(x, "channels_last")
+    np.testing.assert_allclose(got, (x / 255 - 0.1141) / 0.2746, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="images need 1 channels"):
+        multigrid_dense.preprocess_input(np.ones((2, 8, 8, 3)), "channels_last")
+    assert multigrid_unet.preprocess_input is multigrid_dense.preprocess_input
 
 
 def test_imagenet_families_decode_predictions():

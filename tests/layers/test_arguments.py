@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_mg import layers
 from keras_mg.layers import arguments
 
 
@@ -88,3 +89,50 @@ def test_what_is_no_pyramid_is_named(shapes, words):
 
 def test_unknown_sides_are_passed_over():
     arguments.check_pyramid([(1, None, 8, 2), (1, 3, None, 2)], "channels_last", "some_layer", 2)
+
+
+def test_numpy_arrays_are_sequences():
+    assert arguments.positive_ints("filters", np.array([8, 4])) == (8, 4)
+    assert arguments.per_grid("kernel_size", np.array([3, 1]), 2) == (3, 1)
+    assert arguments.per_grid("kernel_size", np.int64(3), 2) == (3, 3)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, "x", None, True, float("nan")])
+def test_a_momentum_is_a_fraction(value):
+    with pytest.raises(ValueError, match="momentum must be a number in \\[0, 1\\]. Received: mome"):
+        layers.NormActivation(momentum=value)
+
+
+@pytest.mark.parametrize("value", [-1e-5, "x", None, True, float("nan")])
+def test_an_epsilon_is_not_negative(value):
+    with pytest.raises(ValueError, match="epsilon must be a number of at least 0. Received: eps"):
+        layers.ConvNormActivation(4, epsilon=value)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "sparsemax", "glu"])
+def test_activations_across_channels_are_refused(name):
+    with pytest.raises(ValueError, match="activation must be element-wise.*Received"):
+        arguments.elementwise_activation(name)
+
+
+def test_a_built_layer_refuses_other_channels():
+    """Also symbolically, where no convolution would complain."""
+    layer = layers.ConvNormActivation(8, data_format="channels_last")
+    layer(keras.Input((8, 8, 3)))
+    for shape in ((8, 8, 5), (8, 3)):
+        with pytest.raises(ValueError, match="incompatible with the layer"):
+            layer(keras.Input(shape))
+    pyramid = layers.MultigridConv((8, 4), data_format="channels_last")
+    pyramid([keras.Input((8, 8, 3)), keras.Input((4, 4, 2))])
+    with pytest.raises(ValueError, match="was built for grids of \\[3, 2\\] channels"):
+        pyramid([keras.Input((8, 8, 2)), keras.Input((4, 4, 3))])
+
+
+def test_a_transposed_pyramid_of_odd_sides_is_a_pyramid():
+    layer = layers.MultigridTransposedConv((4, 2, 2), data_format="channels_last")
+    grids = layer([np.ones((1, s, s, 2), "float32") for s in (7, 4, 2)])
+    assert [tuple(g.shape) for g in grids] == [(1, 14, 14, 4), (1, 7, 7, 2), (1, 4, 4, 2)]
+    assert layer.compute_output_shape([(1, s, s, 2) for s in (7, 4, 2)]) == [
+        tuple(g.shape) for g in grids
+    ]
+    layers.MultigridConv((4, 2, 2), data_format="channels_last")(grids)

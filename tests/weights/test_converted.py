@@ -6,7 +6,7 @@ import shutil
 import keras
 import pytest
 
-from keras_mg.applications import IGCPlain
+from keras_mg.applications import IGC_L100M2, IGCPlain
 from keras_mg.weights import DownloadError, load, registry, sources, verification, verify
 from keras_mg.weights.converted import find_converted, layout_digest
 from keras_mg.weights.download import MIRROR_VARIABLE, cache_folder
@@ -187,3 +187,15 @@ def test_through_the_constructor(tmp_path, published, source, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     keras.utils.clear_session()
     assert_equal(build(weights="digits"), values(build(weights=source)))
+
+
+def test_another_number_of_classes_is_refused_before_anything_is_fetched(tmp_path):
+    with pytest.raises(ValueError, match="classes=7 was asked for, and the published head is for"):
+        load(
+            IGC_L100M2(classes=7),
+            "imagenet",
+            network="IGC_L100M2",
+            cache_dir=tmp_path,
+            offline=True,
+        )
+    assert not list(tmp_path.iterdir())

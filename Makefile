@@ -1,11 +1,13 @@
 # One command does everything, set-up included. `make help` lists them.
 #   PYTHON=python3.12   the interpreter that makes the virtual environment (3.11 or newer)
 #   VENV=.venv          where it stands
+#   JOBS=2              processes that the tests run in, of one thread each
 #   ARGS="-k igc -x"    further arguments of the command that the target runs
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 2
 export KERAS_BACKEND = torch
 
 BIN = $(VENV)/bin
@@ -23,7 +25,7 @@ demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits a
 	$(BIN)/python applications/multigrid/segment_digits.py --output-dir demo_output $(ARGS)
 
 test: style ## check the style, then run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: style ## check style and types
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""What is not time per step: memory, compilation, import, and distance from the machine's limits."""
+"""What is not time per step: memory, compilation, import, and the machine's own limits."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import tree
@@ -79,7 +80,7 @@ class CompiledSteps:
     def _forward(self, training: bool) -> Callable:
         model, has_training = self.model, self.loss_has_training
         optimizer = model.optimizer if training else None
-        tracker = next(iter(model.metrics), None)  # Keras's mean of the loss comes first
+        tracker: Any = next(iter(model.metrics), None)  # Keras's mean of the loss comes first
 
         def forward(x, y, sample_weight):
             y_pred = model(x, training=training)

@@ -167,7 +167,7 @@ class FunctionalModel(Model, Functional):
     layers to the end, which in inference takes memory and, on a CPU, time.
     """
 
-    _released: dict | None = None
+    _released: dict[int, list[int]] | None = None
 
     def _release_plan(self) -> dict:
         """For each node, the tensors that no later node reads and that are no output."""
@@ -186,8 +186,10 @@ class FunctionalModel(Model, Functional):
     def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
         if call_fn is not None:
             return super()._run_through_graph(inputs, operation_fn, call_fn)
-        if self._released is None:
-            object.__setattr__(self, "_released", self._release_plan())
+        released = self._released
+        if released is None:
+            released = self._release_plan()
+            object.__setattr__(self, "_released", released)
         known = dict(zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=False))
         del inputs
         for depth in sorted(self._nodes_by_depth, reverse=True):
@@ -199,7 +201,7 @@ class FunctionalModel(Model, Functional):
                 del args, kwargs
                 known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
                 del outputs
-                for tensor in self._released.get(id(node), ()):
+                for tensor in released.get(id(node), ()):
                     known.pop(tensor, None)
         outputs = [known[id(tensor)] for tensor in self.outputs]
         return keras.tree.pack_sequence_as(self._outputs_struct, outputs)

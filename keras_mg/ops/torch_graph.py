@@ -61,6 +61,11 @@ def cancel_permutes(module: torch.fx.GraphModule) -> int:
     return replaced
 
 
+# Inductor's own choice of channels-last would put kernels, which are stored as HWIO, into the order
+# that suits NCHW images, at each step and back again for the gradient. Layers choose it themselves.
+_INDUCTOR = {"layout_optimization": False}
+
+
 def _only_tensor_guards(entries) -> list[bool]:
     """Which of torch's conditions are checked before a graph runs: those on tensors.
 
@@ -88,6 +93,8 @@ def compile_graph(function: Callable, backend: str = "inductor") -> Callable:
 
     def finish(module, inputs, **options):
         cancel_permutes(module)
+        if backend == "inductor":
+            options = {**options, "config_patches": _INDUCTOR}
         return lookup_backend(backend)(module, inputs, **options)
 
     return torch.compile(

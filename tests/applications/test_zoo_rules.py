@@ -288,8 +288,8 @@ def test_mgnet_on_one_pixel(share_smoother):
     f' = relu(-(1 - 2 * 3)) - 4 * 1.5 = -1. B' = 1: u' = 1.5 + (-1 + 4 * 1.5) = 6.5.
     """
     model = zoo.MgNet(
-        (1, 1), 1, share_smoother, input_shape=(1, 1, 3), classes=1, classifier_activation=None,
-        **LAST,
+        (1, 1), 1, share_smoother, input_shape=(None, None, 3), classes=1,
+        classifier_activation=None, **LAST,
     )  # fmt: skip
     centres = {
         "stem": [1.0, 0.0, 0.0],

@@ -1,4 +1,4 @@
-"""The benchmark harness: its arithmetic, its fairness and what it leaves behind. Nothing is timed."""
+"""The benchmark harness: its arithmetic, its fairness and what it leaves behind."""
 
 import itertools
 

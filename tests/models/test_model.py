@@ -206,7 +206,25 @@ SCENARIOS = {
 EVALUATED = ("plain", "bfloat16", "two outputs", "dropout", "batch norm")
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+# Tracing takes seconds, whatever the size of the model: the others are run with `-m slow`.
+QUICK = (
+    "plain",
+    "half frozen",
+    "bfloat16",
+    "batch norm",
+    "dropout",
+    "cosine",
+    "sample weights",
+    "EMA",
+    "accumulation",
+)
+
+
+def quick(names, fast):
+    return [n if n in fast else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", quick(SCENARIOS, QUICK))
 def test_compiled_is_bit_identical_to_eager(name):
     scenario = {"build": plain, "optimizer": sgd, "evaluate": name in EVALUATED, **SCENARIOS[name]}
     eager, model = fit(jit_compile=False, **scenario)
@@ -245,7 +263,7 @@ def test_every_optimizer_is_tried():
     assert known <= {*OPTIMIZERS, *WRAPPERS, "SGD"}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", quick(OPTIMIZERS, ("AdamW",)))
 def test_every_optimizer(name):
     def optimizer():
         return getattr(keras.optimizers, name)(0.01)
@@ -278,7 +296,7 @@ UNCAPTURABLE = {
 def test_what_cannot_be_captured_is_named_once_and_runs_eagerly(name):
     layer, message = UNCAPTURABLE[name]
     eager, _ = fit(with_head(layer), sgd, False)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="jit_compile=True") as caught:
         fallen_back, model = fit(with_head(layer), sgd, True)
     ours = [str(w.message) for w in caught if "jit_compile=True" in str(w.message)]
     assert len(ours) == 1
@@ -355,7 +373,7 @@ def test_a_step_of_the_users_own_is_left_alone():
 def test_save_and_resume_compiled(tmp_path):
     x, y = data()
     options = {"batch_size": 5, "verbose": 0, "shuffle": False}
-    straight, model = fit(plain, sgd, True, {"epochs": 4, **options})
+    _, model = fit(plain, sgd, True, {"epochs": 4, **options})
     _, stopped = fit(plain, sgd, True, {"epochs": 2, **options})
     stopped.save(tmp_path / "model.keras")
     resumed = keras.saving.load_model(tmp_path / "model.keras")

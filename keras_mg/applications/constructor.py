@@ -146,9 +146,8 @@ def image_input(
     if input_shape is None and given is not None:
         shape = given
     elif input_shape is None:
-        height, width, channels = default_shape
-        sides = (height, width) if include_top else (None, None)
-        shape = arguments.make_shape(None, *sides, channels, data_format)[1:]
+        height, width, channels = default_shape if include_top else (None, None, default_shape[2])
+        shape = arguments.make_shape(None, height, width, channels, data_format)[1:]
     else:
         shape = input_shape
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:

@@ -113,8 +113,8 @@ def _transfer(source, target) -> None:
             _fold(old, new, *_affine(old), axis=2)
         elif isinstance(old, IGCBlock):
             scale, shift = _affine(old.norm)
-            # Between convolution and batch norm the channels are reordered: the batch norm's channel
-            # i is the convolution's channel moved[i].
+            # Between convolution and batch norm, channels are reordered: the batch norm's channel i
+            # is the convolution's channel moved[i].
             moved = np.arange(old.filters).reshape(old.secondary_partitions, -1).T.ravel()
             order = np.argsort(moved)
             _fold(old.secondary, new.secondary, scale[order], shift[order], axis=3)

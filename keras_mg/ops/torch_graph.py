@@ -1,4 +1,4 @@
-"""Capturing Python functions as single torch graphs, and what torch's compiler leaves in them."""
+"""Capturing Python functions as single torch graphs."""
 
 from __future__ import annotations
 
@@ -11,54 +11,6 @@ from torch._dynamo import lookup_backend
 
 # What torch raises where it cannot capture or compile a function.
 GraphError = dynamo_errors.TorchDynamoException
-
-
-def _permutation(node) -> tuple | None:
-    """The input and the order of axes of a permute node, None for any other node."""
-    if (node.op, node.target) not in (
-        ("call_method", "permute"),
-        ("call_function", torch.permute),
-    ):
-        return None
-    order = node.args[1:] or (node.kwargs.get("dims"),)
-    if len(order) == 1 and isinstance(order[0], (tuple, list)):
-        order = tuple(order[0])
-    if not order or not all(isinstance(axis, int) for axis in order):
-        return None
-    return node.args[0], tuple(axis % len(order) for axis in order)
-
-
-def cancel_permutes(module: torch.fx.GraphModule) -> int:
-    """Replace a permute of a permute by one, or by none where they are inverse.
-
-    Layers enter and leave torch's axis order on their own, so each pair of layers leaves such a
-    pair. Torch's compiler removes it only where the value between has a single reader; elsewhere
-    the kernels around it lose their vector form.
-
-    Returns:
-        The number of permutes that were replaced.
-    """
-    replaced = 0
-    for node in list(module.graph.nodes):
-        outer = _permutation(node)
-        inner = _permutation(outer[0]) if outer else None
-        if outer is None or inner is None:
-            continue
-        order = tuple(inner[1][axis] for axis in outer[1])
-        if order == tuple(range(len(order))):
-            node.replace_all_uses_with(inner[0])
-            module.graph.erase_node(node)
-        else:
-            node.args = (inner[0], order) if node.op == "call_function" else (inner[0], *order)
-            node.kwargs = {}
-        replaced += 1
-    # Only permutes may go: torch.fx's own dead-code elimination takes nodes that write in place,
-    # which are the optimizer and the metrics, for dead.
-    for node in reversed(list(module.graph.nodes)):
-        if not node.users and _permutation(node) is not None:
-            module.graph.erase_node(node)
-    module.recompile()
-    return replaced
 
 
 # Inductor's own choice of channels-last would put kernels, which are stored as HWIO, into the order
@@ -92,7 +44,6 @@ def compile_graph(function: Callable, backend: str = "inductor") -> Callable:
     """
 
     def finish(module, inputs, **options):
-        cancel_permutes(module)
         if backend == "inductor":
             options = {**options, "config_patches": _INDUCTOR}
         return lookup_backend(backend)(module, inputs, **options)

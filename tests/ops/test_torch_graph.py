@@ -1,4 +1,4 @@
-"""The pass over captured graphs keeps the arithmetic, and everything that writes in place."""
+"""Capturing functions as graphs, and the layouts and kernels that go with it."""
 
 import keras
 import pytest
@@ -8,76 +8,6 @@ if keras.backend.backend() != "torch":
     pytest.skip("torch's own functions", allow_module_level=True)
 
 from keras_mg.ops import torch_graph  # noqa: E402
-
-
-def trace(function, *inputs):
-    return torch.fx.symbolic_trace(function)
-
-
-def permutes(module):
-    return [n for n in module.graph.nodes if torch_graph._permutation(n) is not None]
-
-
-def to_nchw(x):
-    return x.permute(0, 3, 1, 2)
-
-
-def to_nhwc(x):
-    return torch.permute(x, (0, 2, 3, 1))
-
-
-def test_inverse_permutes_vanish_whoever_reads_them():
-    def function(x):
-        y = torch.relu(to_nchw(x))
-        z = to_nhwc(y)
-        return to_nhwc(to_nchw(z) + to_nchw(z) * 2)
-
-    module, x = trace(function), torch.randn(2, 3, 4, 5)
-    assert torch_graph.cancel_permutes(module) == 2
-    assert len(permutes(module)) == 2
-    assert torch.equal(module(x), function(x))
-
-
-def test_two_permutes_become_one():
-    def function(x):
-        return to_nchw(to_nchw(x)), x.permute((0, 3, 1, 2)).permute(dims=(0, 3, 1, 2))
-
-    module, x = trace(function), torch.randn(2, 3, 4, 5)
-    assert torch_graph.cancel_permutes(module) == 2
-    assert len(permutes(module)) == 2
-    for ours, expected in zip(module(x), function(x), strict=True):
-        assert torch.equal(ours, expected)
-
-
-def test_negative_axes():
-    def function(x):
-        return x.permute(0, -1, 1, 2).permute(0, 2, 3, -3)
-
-    module, x = trace(function), torch.randn(2, 3, 4, 5)
-    torch_graph.cancel_permutes(module)
-    assert not permutes(module)
-    assert torch.equal(module(x), x)
-
-
-def test_what_writes_in_place_stays():
-    def function(x, state):
-        y = to_nhwc(to_nchw(x))
-        state.copy_(y)
-        torch._foreach_add_([state], 1.0)
-        state.permute(0, 3, 1, 2).permute(0, 2, 3, 1).mul_(2.0)
-        return y.sum()
-
-    module = trace(function)
-    x, ours, expected = torch.randn(2, 3, 4, 5), *torch.zeros(2, 2, 3, 4, 5)
-    torch_graph.cancel_permutes(module)
-    assert torch.equal(module(x, ours), function(x, expected))
-    assert torch.equal(ours, expected)
-    assert not torch.equal(ours, torch.zeros_like(ours))
-
-
-def test_other_nodes_are_no_permutes():
-    module = trace(lambda x, axes: x.permute(axes).transpose(1, 2).permute(0, 2, 1, 3))
-    assert torch_graph.cancel_permutes(module) == 0
 
 
 def test_capture_error_tells_and_does_not_run():
@@ -96,6 +26,21 @@ def test_capture_error_tells_and_does_not_run():
     assert touched.item() == 0
     assert isinstance(torch_graph.capture_error(bad, torch.ones(2)), torch_graph.GraphError)
     assert not ran
+
+
+def test_what_a_graph_writes_in_place_is_written():
+    state = torch.zeros(2)
+
+    def step(x):
+        state.mul_(2).add_(x)
+        return state.permute(0) * 1
+
+    for backend in ("eager", "aot_eager"):
+        state.zero_()
+        compiled = torch_graph.compile_graph(step, backend)
+        outputs = [compiled(torch.ones(2)).tolist() for _ in range(3)]
+        assert outputs == [[1.0, 1.0], [3.0, 3.0], [7.0, 7.0]]
+        assert state.tolist() == [7.0, 7.0]
 
 
 def test_functions_of_one_source_do_not_share_graphs():

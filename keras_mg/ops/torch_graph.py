@@ -6,12 +6,8 @@ import types
 from collections.abc import Callable, Sequence
 
 import torch
-from torch._dynamo import exc as dynamo_errors
 from torch._dynamo import lookup_backend
-
-# What torch raises where it cannot capture or compile a function.
-GraphError = dynamo_errors.TorchDynamoException
-
+from torch._dynamo.exc import BackendCompilerFailed
 
 # Inductor's own choice of channels-last would put kernels, which are stored as HWIO, into the order
 # that suits NCHW images, at each step and back again for the gradient. Layers choose it themselves.
@@ -39,8 +35,8 @@ def compile_graph(function: Callable, backend: str = "inductor") -> Callable:
         backend: the name of a `torch.compile` backend.
 
     Returns:
-        The compiled function. Its first call raises `GraphError` where the function cannot be
-        captured as one graph; nothing has run then.
+        The compiled function. Its first call raises where the function cannot be captured as one
+        graph; nothing has run then.
     """
 
     def finish(module, inputs, **options):
@@ -69,10 +65,10 @@ def capture_error(function: Callable, *inputs) -> Exception | None:
     try:
         with torch.enable_grad():
             torch.compile(_own_code(function), fullgraph=True, dynamic=False, backend=stop)(*inputs)
-    except dynamo_errors.BackendCompilerFailed as error:
+    except BackendCompilerFailed as error:
         return None if isinstance(error.inner_exception, Captured) else error
-    except GraphError as error:
-        return error
+    except Exception as error:
+        return error  # torch's tracer raises whatever it meets
     return None
 
 

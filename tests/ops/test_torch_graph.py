@@ -24,7 +24,7 @@ def test_capture_error_tells_and_does_not_run():
 
     assert torch_graph.capture_error(good, torch.ones(2)) is None
     assert touched.item() == 0
-    assert isinstance(torch_graph.capture_error(bad, torch.ones(2)), torch_graph.GraphError)
+    assert "branching" in str(torch_graph.capture_error(bad, torch.ones(2)))
     assert not ran
 
 

@@ -15,7 +15,6 @@ from functools import partial
 import keras
 
 from keras_mg.applications import constructor, preprocessing
-from keras_mg.applications.constructor import REQUIRED, Option
 from keras_mg.applications.igc import (
     CIFAR_SHAPE,
     REFERENCE,
@@ -24,6 +23,7 @@ from keras_mg.applications.igc import (
     residual_trunk,
     stem,
 )
+from keras_mg.applications.signatures import REQUIRED, Option
 from keras_mg.layers import ConvNormActivation, IGCBlock, arguments
 from keras_mg.layers.igc_block import IGC_EPSILON
 from keras_mg.layers.initializers import he_fan_in

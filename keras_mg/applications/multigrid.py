@@ -17,7 +17,7 @@ from functools import partial
 import keras
 
 from keras_mg.applications import constructor, imagenet, preprocessing
-from keras_mg.applications.constructor import Option
+from keras_mg.applications.signatures import Option
 from keras_mg.layers import MultigridConv, MultigridInput, MultigridPool, MultigridResidual
 
 # Of RGB images in 0..255, as the authors normalise ImageNet.

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import keras
 
-from keras_mg.applications import constructor, preprocessing
-from keras_mg.applications.constructor import Option
+from keras_mg.applications import constructor, preprocessing, signatures
 from keras_mg.applications.multigrid import REFERENCE
+from keras_mg.applications.signatures import Option
 from keras_mg.layers import MultigridConv, MultigridInput, MultigridResidual, arguments
 
 # Statistics of the cluttered MNIST canvas in 0..1, as the authors normalise all their tasks.
@@ -204,12 +204,12 @@ def dense_constructor(
         filters_text=filters_text,
         constructor=name,
         reference=REFERENCE,
-        options=constructor.entries(options),
+        options=signatures.entries(options),
     )
-    signature = constructor.extended_signature(
+    signature = signatures.extended_signature(
         DenseNetwork, {"name": default_name, "filters": default_filters}, {}, options
     )
-    return constructor.as_constructor(
+    return signatures.as_constructor(
         name, module, summary.rstrip() + "\n" + documentation, signature, build
     )
 

@@ -17,7 +17,7 @@ from functools import partial
 import keras
 
 from keras_mg.applications import constructor, preprocessing
-from keras_mg.applications.constructor import Option
+from keras_mg.applications.signatures import Option
 from keras_mg.layers import ConvNormActivation, ResidualBlock, arguments
 from keras_mg.layers.initializers import he_fan_in
 

@@ -91,24 +91,24 @@ class MultigridTransposedConv(PyramidLayer):
     def call(self, inputs, training=None):
         data_format = ops.native_format(self.data_format)
         rows, columns, _ = arguments.axes(data_format)
-        outputs = []
+        outputs: list = []
         for unit, x in zip(self.units, self.enter(inputs), strict=True):
             y = unit.run(x, training)
             if outputs:
                 finer = outputs[-1].shape
-                y = ops.crop(y, ops.halved(finer[rows]), ops.halved(finer[columns]), data_format)
+                y = ops.crop(y, -(-finer[rows] // 2), -(-finer[columns] // 2), data_format)
             outputs.append(y)
         return self.leave(outputs)
 
     def compute_output_shape(self, input_shape):
         shapes = self.check_shapes(input_shape)
-        sides = tuple(
+        height, width = (
             None if s is None else 2 * s for s in arguments.sides(shapes[0], self.data_format)
         )
         outputs = []
         for shape, filters in zip(shapes, self.filters, strict=True):
-            outputs.append(arguments.make_shape(shape[0], *sides, filters, self.data_format))
-            sides = tuple(ops.halved(s) for s in sides)
+            outputs.append(arguments.make_shape(shape[0], height, width, filters, self.data_format))
+            height, width = ops.halved(height), ops.halved(width)
         return outputs
 
     def get_config(self):

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 import keras
 
 from keras_mg.weights.arrays import PathLike, WeightsError
-from keras_mg.weights.hashing import matches
+from keras_mg.weights.hashing import HASH_FORM, file_hash, matches
 
 MIRROR_VARIABLE = "KERAS_MG_WEIGHTS_MIRROR"
 """Base addresses, separated by spaces, that are asked for a file before its own address."""
@@ -87,7 +87,8 @@ def fetch(
     Args:
         address: `http://`, `https://` or `file://`.
         filename: the file's name in the cache folder, and below a mirror's base address.
-        expected: its hash, `git:...` or `sha256:...`; None where it is not known.
+        expected: its hash, `git:...` or `sha256:...`; None where it is not known. The file is
+            then checked against the hash that it had when it was fetched.
         cache_dir: see `cache_folder`.
         offline: True never fetches; None asks the environment variable `KERAS_MG_OFFLINE`.
         progress: whether to show a progress bar.
@@ -128,7 +129,24 @@ class _SourceError(Exception):
 
 
 def _is_good(path: Path, expected: str | None) -> bool:
-    return path.is_file() and (expected is None or matches(path, expected))
+    if not path.is_file():
+        return False
+    expected = expected or _noted_hash(path)
+    return expected is None or matches(path, expected)
+
+
+def _note(path: Path) -> Path:
+    """Where the hash of a file is noted that came without one."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _noted_hash(path: Path) -> str | None:
+    """The hash that the file had when it was fetched; None for one that a user put there."""
+    try:
+        text = _note(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return text if HASH_FORM.fullmatch(text) else None
 
 
 @contextlib.contextmanager
@@ -216,6 +234,9 @@ def _fetch_one(address: str, target: Path, expected: str | None, progress: bool)
             if strangers == 2:  # the address has another file, and will have it
                 return failure
             continue
+        if expected is None:
+            # So that a later use notices damage. Written first: without its file it is harmless.
+            _note(target).write_text(file_hash(part, "sha256") + "\n", encoding="ascii")
         os.replace(part, target)
         return None
     if expected is None:

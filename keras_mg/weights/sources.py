@@ -115,7 +115,7 @@ def _addressed(
         offline=offline,
         progress=progress,
     )
-    return Source(shown(text), path=path)
+    return Source(f"{shown(text)} ({path})", path=path)
 
 
 def _check(path: Path, expected: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_mg.weights.arrays import PathLike, StoredArray, WeightsError, in_memory
 from keras_mg.weights.keras_files import MAX_EXPANSION, MAX_EXPANSION_FLOOR
+from keras_mg.weights.pickles import check_names
 
 STATE_DICT_KEYS = ("model_state_dict", "state_dict", "model", "net")
 """Under which a checkpoint that holds more than the weights keeps them."""
@@ -34,13 +35,18 @@ def _check_sizes(path: PathLike, file: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
+            if total > max(MAX_EXPANSION_FLOOR, MAX_EXPANSION * os.path.getsize(path)):
+                raise WeightsError(
+                    f"{file}: the archive states {total} bytes of content, and the file has only "
+                    f"{os.path.getsize(path)}."
+                )
+            bad = archive.testzip()  # PyTorch does not look at the checksums
+    except WeightsError:
+        raise
     except Exception as error:
         raise WeightsError(f"{file}: damaged zip archive ({error}).") from error
-    if total > max(MAX_EXPANSION_FLOOR, MAX_EXPANSION * os.path.getsize(path)):
-        raise WeightsError(
-            f"{file}: the archive states {total} bytes of content, and the file has only "
-            f"{os.path.getsize(path)}."
-        )
+    if bad is not None:
+        raise WeightsError(f"{file}: damaged zip archive (the checksum of {bad!r} is wrong).")
 
 
 def _state_dict(content: object, file: str) -> Mapping:
@@ -111,13 +117,14 @@ def open_torch(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
         ) from error
 
     _check_sizes(path, file)
+    check_names(path, file)
     try:
         content = torch.load(os.fspath(path), map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        # PyTorch's own text would advise to switch the safety off.
         raise WeightsError(
             f"{file}: not loaded by torch.load(weights_only=True): damaged, or it holds code or "
-            f"objects beside arrays; nothing in it was run ({reason[:300]})"
+            f"objects beside arrays; nothing in it was run ({type(error).__name__})"
         ) from error
     arrays: dict[str, StoredArray] = {}
     for key, tensor in _state_dict(content, file).items():

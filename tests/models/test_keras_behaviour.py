@@ -108,7 +108,8 @@ def test_save_and_load(tmp_path, jit_compile):
     assert type(loaded) is type(model)
     assert loaded.compiled
     assert loaded.get_compile_config()["jit_compile"] == jit_compile
-    assert loaded.jit_compile == (jit_compile is True)
+    if keras.backend.backend() == "torch":  # others compile by default
+        assert loaded.jit_compile == (jit_compile is True)
     assert_equal_weights(model, loaded)
     for a, b in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(array(a), array(b))

@@ -361,3 +361,25 @@ def test_a_mirror_in_a_folder(tmp_path, monkeypatch):
         use_mirrors=True,
     )  # fmt: skip
     assert path.read_bytes() == CONTENT
+
+
+def test_a_file_without_a_hash_is_checked_against_its_first_self(run, tmp_path):
+    path, _ = run("well", expected=None)
+    assert files(tmp_path) == [NAME, f"{NAME}.sha256"]
+    assert run("well", expected=None)[1].requests == []  # from the cache
+    damaged = bytearray(CONTENT)
+    damaged[1000] ^= 0xFF
+    for content in (damaged, CONTENT[:100]):
+        path.write_bytes(content)
+        again, host = run("well", expected=None)
+        assert len(host.requests) == 1
+        assert again.read_bytes() == CONTENT
+
+
+def test_a_file_put_there_by_hand_is_taken(run, tmp_path):
+    folder = cache_folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / NAME).write_bytes(b"my own")
+    path, host = run("well", expected=None)
+    assert path.read_bytes() == b"my own"
+    assert host.requests == []

@@ -174,8 +174,46 @@ def test_a_pickle_bomb_is_not_run(tmp_path, form):
         torch.save({"model_state_dict": state, "args": Bomb(trap)}, path)
     else:
         torch.save(Bomb(trap), path, _use_new_zipfile_serialization=form == "torch")
-    assert "nothing in it was run" in refused(path)
+    message = refused(path)
+    assert f"holds '{os.system.__module__}.system'" in message
+    assert "Nothing in the file was run" in message
+    assert "weights_only" not in message  # no advice to switch the safety off
     assert not trap.exists()
+
+
+class Hoard:
+    """Unpickling it asks for gigabytes, with what `weights_only=True` allows."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __reduce__(self):
+        return self.make, (3_000_000_000,)
+
+
+@pytest.mark.parametrize("make", [bytearray, torch.Tensor])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_hoard_is_refused_before_pytorch_sees_it(tmp_path, monkeypatch, make, zipped):
+    path = tmp_path / "net.pth"
+    torch.save({"a": Hoard(make)}, path, _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr(torch, "load", None)
+    assert f".{make.__name__}', which no checkpoint of arrays needs" in refused(path)
+
+
+def test_names_that_come_from_the_memo_are_seen(tmp_path):
+    """`system` is written once and fetched twice."""
+    path = tmp_path / "net.pth"
+    path.write_bytes(pickle.dumps([os.system, {"system": os.system}, "system"], protocol=4))
+    assert "system', which no checkpoint" in refused(path)
+
+
+def test_the_checksums_of_a_zip_are_checked(tmp_path):
+    path = save(tmp_path / "net.pth", torch_net().state_dict())
+    content = bytearray(path.read_bytes())
+    at = len(content) // 2  # amid the arrays
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    assert "checksum" in refused(path)
 
 
 @pytest.mark.parametrize(

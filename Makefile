@@ -27,7 +27,7 @@ help: ## list the commands
 demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits and show what it sees
 	$(BIN)/python applications/multigrid/segment_digits.py --output-dir demo_output $(ARGS)
 
-test: style ## check the style, then run the tests
+test: lint ## check style and types, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: style ## check style and types

@@ -18,7 +18,7 @@ def test_names_are_sorted_with_numbers_by_value():
     assert list_models("MG6") == ["MG6"]
     assert list_models("no such") == []
     names = list_models()
-    assert len(names) == len(set(names)) == 47
+    assert len(names) == len(set(names)) > 40
     assert names == list_models("*")
     assert all(callable(getattr(applications, name)) for name in names)
 

@@ -11,7 +11,7 @@ import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 from keras_mg.weights.arrays import PathLike, WeightsError
 
@@ -25,6 +25,10 @@ NEEDED = re.compile(
     r"|numpy\.(dtype|_?core\.multiarray\.scalar)|numpy\.dtypes\.\w+|_codecs\.encode"
 )
 """The names that checkpoints of arrays, counters and optimizer settings hold."""
+
+# Python's pickler writes none of these for containers and arrays. They would let a name be taken
+# from the stack that is not the last one written.
+UNNEEDED = ("DUP", "POP", "POP_MARK", "INST", "OBJ", "EXT1", "EXT2", "EXT4")
 
 # A legacy file begins with several pickles: magic number, version, system, content, storages.
 LEGACY_PICKLES = 5
@@ -63,21 +67,23 @@ def _names(path: PathLike, file: str) -> Iterator[str]:
         raise WeightsError(f"{file}: damaged, its pickle cannot be read ({error}).") from error
 
 
-def _pickle_names(stream: BinaryIO) -> Iterator[str]:
+def _pickle_names(stream: IO[bytes]) -> Iterator[str]:
     """`module.name` of every object that the pickle at the stream's place asks for."""
     texts: list[str] = []
     memo: dict[int, str] = {}
     last = ""
     for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name == "GLOBAL" or opcode.name == "INST":
-            yield argument.replace(" ", ".", 1)
+        if opcode.name in UNNEEDED:
+            yield f"pickle instruction {opcode.name}"
+        elif opcode.name == "GLOBAL":
+            yield str(argument).replace(" ", ".", 1)
         elif opcode.name == "STACK_GLOBAL":
             # Its module and name are the last two texts, which may come from the memo.
             yield ".".join(texts[-2:])
         elif opcode.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            memo[len(memo) if argument is None else argument] = last
+            memo[len(memo) if argument is None else int(argument)] = last
         elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
-            texts.append(memo.get(argument, ""))
+            texts.append(memo.get(int(argument or 0), ""))
         elif isinstance(argument, str):
             texts.append(argument)
         last = texts[-1] if texts and isinstance(argument, str) else ""

@@ -207,6 +207,15 @@ def test_names_that_come_from_the_memo_are_seen(tmp_path):
     assert "system', which no checkpoint" in refused(path)
 
 
+def test_a_name_hidden_under_others_is_not_missed(tmp_path):
+    """Two harmless names are written last and taken away again."""
+    hidden = [b"builtins", b"bytearray", b"collections", b"OrderedDict"]
+    written = b"".join(pickle.SHORT_BINUNICODE + bytes([len(t)]) + t for t in hidden)
+    path = tmp_path / "net.pth"
+    path.write_bytes(pickle.PROTO + b"\x04" + written + 2 * pickle.POP + b"\x93.")
+    assert "pickle instruction POP" in refused(path)
+
+
 def test_the_checksums_of_a_zip_are_checked(tmp_path):
     path = save(tmp_path / "net.pth", torch_net().state_dict())
     content = bytearray(path.read_bytes())

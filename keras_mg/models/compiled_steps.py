@@ -29,9 +29,10 @@ class ByShape:
     batch never does, and a graph of its own would cost more than it saves.
     """
 
-    def __init__(self, function: Callable, backend: str):
+    def __init__(self, function: Callable, backend: str, training: bool = False):
         self.function = function
         self.backend = backend
+        self.training = training
         self.compiled: dict[tuple, Callable] = {}
         self.last: tuple | None = None
 
@@ -45,16 +46,118 @@ class ByShape:
             return self.compiled[key], False
         if self.compiled and not (repeated and len(self.compiled) < MAX_SHAPES):
             return self.function, False
-        self.compiled[key] = torch_graph.compile_graph(self.function, self.backend)
+        self.compiled[key] = torch_graph.compile_graph(self.function, self.backend, self.training)
         return self.compiled[key], True
+
+
+class CannotCapture(Exception):
+    """Torch could not capture a step as one graph; nothing of it has run."""
+
+
+def _run(graph: ByShape, arguments):
+    """The result of a step.
+
+    Raises:
+        CannotCapture: if torch fails while it captures; the cause is torch's error.
+    """
+    import torch
+
+    step, is_new = graph.choose(arguments)
+    if not is_new:
+        return step(*arguments)
+    try:
+        return step(*arguments)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        # Torch's tracer raises whatever it meets. If the step itself is at fault, the eager step
+        # that follows raises the plain error.
+        raise CannotCapture from error
+
+
+class ForwardStep:
+    """Forward pass, loss and metrics of a training or test step, as much of it captured as can be.
+
+    Some losses and metrics of Keras (precision, AUC, hinge losses) need values on the host, so a
+    step has three extents: all three parts in the graph, all but the metrics, the network alone.
+
+    Args:
+        model: a Keras model on the torch backend.
+        backend: the name of a `torch.compile` backend.
+        training: whether it is a training step.
+    """
+
+    def __init__(self, model: keras.Model, backend: str, training: bool):
+        self.model = model
+        self.backend = backend
+        self.training = training
+        self.takes_training = "training" in inspect.signature(model.compute_loss).parameters
+        self.tracker: Any = next(iter(model.metrics), None)  # Keras's mean of the loss comes first
+        self._use(0)
+
+    def _use(self, extent: int) -> None:
+        self.extent = extent
+        parts = (self._all, self._network_and_loss, self._network)
+        part = parts[extent]
+
+        def captured(*arguments):
+            # A function of its own per step: torch keys its graphs by them.
+            return part(*arguments)
+
+        self.graph = ByShape(captured, self.backend, self.training)
+
+    def _loss(self, x, y, y_pred, sample_weight):
+        options = {"training": self.training} if self.takes_training else {}
+        loss = self.model.compute_loss(x, y, y_pred, sample_weight, **options)
+        samples = tree.flatten(x)[0].shape[0]
+        self.tracker.update_state(loss.detach(), sample_weight=samples)
+        _clear_losses(self.model)
+        return self.model.optimizer.scale_loss(loss) if self.training else loss
+
+    def _logs(self, x, y, y_pred, sample_weight):
+        y_pred = tree.map_structure(lambda t: t.detach(), y_pred)
+        return self.model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def _network(self, x):
+        return self.model(x, training=self.training)
+
+    def _network_and_loss(self, x, y, sample_weight):
+        y_pred = self._network(x)
+        return y_pred, self._loss(x, y, y_pred, sample_weight)
+
+    def _all(self, x, y, sample_weight):
+        y_pred, loss = self._network_and_loss(x, y, sample_weight)
+        return loss, self._logs(x, y, y_pred, sample_weight)
+
+    def run(self, x, y, sample_weight):
+        """Loss and logs of a batch.
+
+        Raises:
+            CannotCapture: where not even the network can be captured.
+        """
+        try:
+            result = _run(self.graph, (x,) if self.extent == 2 else (x, y, sample_weight))
+        except CannotCapture:
+            if self.extent == 2:
+                raise
+            self._use(self.extent + 1)
+            return self.run(x, y, sample_weight)
+        if self.extent == 0:
+            return result
+        if self.extent == 1:
+            y_pred, loss = result
+        else:
+            y_pred = result
+            loss = self._loss(x, y, y_pred, sample_weight)
+        return loss, self._logs(x, y, y_pred, sample_weight)
 
 
 class CompiledSteps:
     """The three steps of a compiled Keras model, each captured as one graph.
 
     A training step is two graphs: forward pass, loss and metrics (with its backward pass), and the
-    optimizer's update. Where a part cannot be captured, `failed` says so and the model's own steps
-    take over.
+    optimizer's update. Where the network cannot be captured, `failed` says so and the model's own
+    steps take over.
 
     Args:
         model: a Keras model on the torch backend; its variables, optimizer and trainable layers
@@ -69,32 +172,12 @@ class CompiledSteps:
         self.variables = list(model.trainable_variables)
         self.parameters = [v.value for v in self.variables]
         self.backend = backend
-        self.loss_has_training = "training" in inspect.signature(model.compute_loss).parameters
-        self.train_graph = ByShape(self._forward(training=True), backend)
-        self.test_graph = ByShape(self._forward(training=False), backend)
+        self.train_step = ForwardStep(model, backend, training=True)
+        self.test_step = ForwardStep(model, backend, training=False)
         self.predict_graph = ByShape(self._predict(), backend)
         self.update_graph: Callable | None = None
         _make_axes_capturable(model)
         _clear_losses(model)
-
-    def _forward(self, training: bool) -> Callable:
-        model, has_training = self.model, self.loss_has_training
-        optimizer = model.optimizer if training else None
-        tracker: Any = next(iter(model.metrics), None)  # Keras's mean of the loss comes first
-
-        def forward(x, y, sample_weight):
-            y_pred = model(x, training=training)
-            if has_training:
-                loss = model.compute_loss(x, y, y_pred, sample_weight, training=training)
-            else:
-                loss = model.compute_loss(x, y, y_pred, sample_weight)
-            tracker.update_state(loss.detach(), sample_weight=tree.flatten(x)[0].shape[0])
-            y_pred = tree.map_structure(lambda t: t.detach(), y_pred)
-            logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-            _clear_losses(model)
-            return loss if optimizer is None else optimizer.scale_loss(loss), logs
-
-        return forward
 
     def _predict(self) -> Callable:
         model = self.model
@@ -104,22 +187,13 @@ class CompiledSteps:
 
         return predict
 
-    def _run(self, graph: ByShape, training: bool, *arguments):
-        """The step's result, or None where it cannot be captured."""
-        import torch
-
-        step, is_new = graph.choose(arguments)
-        if not is_new:
-            return step(*arguments)
+    def _or_none(self, x, training: bool, step: Callable):
+        """The step's result, or None where the network cannot be captured."""
         try:
-            return step(*arguments)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            # Torch's tracer raises whatever it meets. If the step itself is at fault, the eager
-            # step that follows raises the plain error.
+            return step()
+        except CannotCapture as error:
             self.failed = True
-            self.failure = (error, arguments[0], training)
+            self.failure = (error.__cause__, x, training)
             return None
 
     def warn(self) -> None:
@@ -142,7 +216,7 @@ class CompiledSteps:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         for parameter in self.parameters:
             parameter.grad = None
-        result = self._run(self.train_graph, True, x, y, sample_weight)
+        result = self._or_none(x, True, lambda: self.train_step.run(x, y, sample_weight))
         if result is None:
             return None
         loss, logs = result
@@ -177,13 +251,13 @@ class CompiledSteps:
     def test(self, data):
         """One test step; None where it cannot be captured."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        result = self._run(self.test_graph, False, x, y, sample_weight)
+        result = self._or_none(x, False, lambda: self.test_step.run(x, y, sample_weight))
         return None if result is None else result[1]
 
     def predict(self, data):
         """The predictions of one batch; None where the step cannot be captured."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._run(self.predict_graph, False, x)
+        return self._or_none(x, False, lambda: _run(self.predict_graph, (x,)))
 
 
 def _clear_losses(model: keras.Model) -> None:
@@ -210,7 +284,7 @@ def blame(model: keras.Model, x, training: bool) -> str:
     """Name the first layer of `model` that cannot be captured, given a batch that it was fed."""
     layer = find_uncapturable(model, x, training)
     if layer is None:
-        return "the loss, a metric or the whole"
+        return "the whole"
     return f"layer '{layer.name}' ({type(layer).__name__})"
 
 
@@ -227,8 +301,11 @@ def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Lay
     layers = [layer for layer in getattr(model, "layers", ()) if layer in calls]
     if not layers:
         return None
-    feeds = keras.Model(model.inputs, [calls[layer] for layer in layers])(x, training=False)
-    for layer, feed in zip(layers, feeds, strict=True):
+    # Keras takes a list of one output for the output itself.
+    outputs = {str(i): calls[layer] for i, layer in enumerate(layers)}
+    feeds = keras.Model(model.inputs, outputs)(x, training=False)
+    for i, layer in enumerate(layers):
+        feed = feeds[str(i)]
         takes_training = "training" in inspect.signature(layer.call).parameters
         options = {"training": training} if takes_training else {}
 

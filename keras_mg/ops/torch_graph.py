@@ -11,9 +11,9 @@ import torch
 from torch._dynamo import lookup_backend
 from torch._dynamo.exc import BackendCompilerFailed
 
-# In a graph with a backward pass, inductor's own choice of layouts moves the kernels' gradients from
-# one order to another: a training step of R-MG-18 takes 1.15 times as long. Without a backward pass
-# it saves copies: inference of SegPMG takes 0.85 times as long.
+# In a graph with a backward pass, inductor's own choice of layouts moves the gradients of kernels
+# from one order to another: a training step of R-MG-18 takes 1.15 times as long. Without a backward
+# pass it saves copies: inference of SegPMG takes 0.85 times as long.
 _INDUCTOR_TRAINING = {"layout_optimization": False}
 
 
@@ -38,7 +38,11 @@ def _known_platform() -> Iterator[None]:
     this one.
     """
     answer = torch.backends.mps.is_available()
-    with mock.patch.object(torch.backends.mps, "is_available", lambda: answer):
+
+    def is_available() -> bool:
+        return answer
+
+    with mock.patch.object(torch.backends.mps, "is_available", is_available):
         yield
 
 

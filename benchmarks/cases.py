@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import costs, steps
+from benchmarks import costs, formulations, steps
 from benchmarks.networks import FLAGSHIPS, make_twin, parameters
 from benchmarks.report import Figures
 from benchmarks.settings import Settings
@@ -89,13 +89,32 @@ def predict(settings: Settings):
     return results
 
 
+def remat(settings: Settings):
+    """A training step with and without `remat`, eager and compiled."""
+    results = []
+    for network in settings.chosen(FLAGSHIPS):
+        batch = settings.batch_of(network)
+        for compiled, how in ((False, "eager"), (True, "compiled")):
+            variants = {
+                name: steps.keras_train(
+                    network, network.ours(), batch, jit_compile=compiled, remat=recomputes
+                )
+                for name, recomputes in (("keras_mg", False), ("keras_mg, remat", True))
+            }
+            name = f"{network.name}, batch {len(batch.images)}, {how}"
+            results.append(settings.time(name, variants))
+    return results
+
+
 CASES: dict[str, Case] = {
     "train": train,
     "inference": inference,
     "fit": fit,
     "predict": predict,
     "memory": costs.memory,
+    "remat": remat,
     "compilation": costs.compilation,
     "startup": costs.startup,
     "limits": costs.limits,
+    "groups": formulations.groups,
 }

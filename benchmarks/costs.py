@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from statistics import median
 
@@ -37,52 +39,89 @@ def _in_new_process(function: str, *arguments, cache: str | None = None) -> floa
     return float(done.stdout.splitlines()[-1])
 
 
-def _step(name: str, ours: bool, compiled: bool, settings: dict):
+# The variants of training whose memory is compared.
+TRAINING = {
+    "PyTorch": {"ours": False},
+    "keras_mg": {"ours": True},
+    "keras_mg, remat": {"ours": True, "remat": True},
+}
+
+
+def _step(name: str, compiled: bool, settings: dict, ours: bool, remat: bool = False):
     chosen = Settings(**settings)
     torch.set_num_threads(chosen.threads)
     network = NETWORKS[name]
     batch = chosen.batch_of(network)
     if ours:
-        return steps.keras_train(network, network.ours(), batch, jit_compile=compiled)
+        return steps.keras_train(network, network.ours(), batch, jit_compile=compiled, remat=remat)
     return steps.twin_train(network, make_twin(network, chosen.device), batch, compiled=compiled)
 
 
-def _peak() -> float:
-    """The most MiB that this process, or its part of the GPU, has held so far."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+def _resident() -> float:
+    """The most MiB of memory that this process has held so far."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def peak_of_training(name: str, ours: bool, compiled: bool, settings: dict) -> float:
-    """MiB that building and training a network adds to a process that has imported everything."""
-    before = _peak()
-    step = _step(name, ours, compiled, settings)
-    for _ in range(STEPS):
-        step()
-    return _peak() - before
+def _peak_of_tensors(work: Callable[[], None]) -> float:
+    """The most MiB that the tensors made by `work` held together, on the CPU."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        work()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events.sort(key=lambda e: e.start_ns())
+    return max(itertools.accumulate(e.nbytes() for e in events)) / 2**20
+
+
+def peak_of_training(kind: str, variant: str, *arguments) -> float:
+    """MiB that building and training a network takes.
+
+    Args:
+        kind: "tensors" for what its tensors hold at most, "process" for what the process grows by,
+            libraries' work space and what the allocator keeps included.
+        variant: a row of `TRAINING`.
+        *arguments: of `_step`.
+    """
+
+    def work() -> None:
+        step = _step(*arguments, **TRAINING[variant])
+        for _ in range(STEPS):
+            step()
+
+    if kind == "process":
+        before = _resident()
+        work()
+        return _resident() - before
+    if torch.cuda.is_available():
+        work()
+        return torch.cuda.max_memory_allocated() / 2**20
+    return _peak_of_tensors(work)
 
 
 def memory(settings: Settings):
-    """Peak memory of training, ours and the twin, eager, each in a process of its own."""
+    """Peak memory of training, each variant in a process of its own."""
     results = []
+    # Compilers and what they need are in the process, too, so that it is measured eagerly alone.
+    kinds = (("tensors", False), ("tensors", True), ("process", False))
     for network in settings.chosen(FLAGSHIPS):
-        values = {
-            variant: _in_new_process(
-                "peak_of_training", network.name, variant != "PyTorch", False, asdict(settings)
-            )
-            for variant in ("PyTorch", "keras_mg")
-        }
-        results.append(Figures(f"{network.name}, peak memory of training", "MiB", values))
+        for kind, compiled in kinds:
+            values = {
+                variant: _in_new_process(
+                    "peak_of_training", kind, variant, network.name, compiled, asdict(settings)
+                )
+                for variant in TRAINING
+            }
+            name = f"{network.name}, {kind}, {'compiled' if compiled else 'eager'}"
+            results.append(Figures(name, "MiB", values))
     return results
 
 
 def seconds_to_first_step(name: str, ours: bool, settings: dict) -> float:
     """Seconds from building a network to the end of its first compiled training step."""
     begin = time.perf_counter()
-    _step(name, ours, True, settings)()
+    _step(name, True, settings, ours)()
     return time.perf_counter() - begin
 
 

@@ -16,15 +16,15 @@ MOMENTUM = 0.9
 Step = Callable[[], object]
 
 
-def compile_keras(network: Network, model: keras.Model, jit_compile) -> keras.Model:
+def compile_keras(network: Network, model: keras.Model, **options) -> keras.Model:
     optimizer = keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM)
-    model.compile(optimizer=optimizer, loss=keras_loss(network), jit_compile=jit_compile)
+    model.compile(optimizer=optimizer, loss=keras_loss(network), **options)
     return model
 
 
-def keras_train(network: Network, model: keras.Model, batch: Batch, jit_compile=False) -> Step:
-    """What `fit` runs on each batch."""
-    compile_keras(network, model, jit_compile)
+def keras_train(network: Network, model: keras.Model, batch: Batch, **options) -> Step:
+    """What `fit` runs on each batch; the options are those of `compile`."""
+    compile_keras(network, model, **{"jit_compile": False, **options})
     data = (batch.images, batch.targets)
     # Builds loss, metrics and optimizer the way `fit` does.
     model.fit(*data, batch_size=len(batch.images), verbose=0)
@@ -65,7 +65,7 @@ def twin_train(
 
 def keras_predict(network: Network, model: keras.Model, batch: Batch, jit_compile=False) -> Step:
     """What `predict` runs on each batch."""
-    compile_keras(network, model, jit_compile)
+    compile_keras(network, model, jit_compile=jit_compile)
     model.predict(batch.images, batch_size=len(batch.images), verbose=0)
     model.eval()
     function = model.make_predict_function() or model.predict_function

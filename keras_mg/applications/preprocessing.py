@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_mg.layers import arguments
+from keras_mg.ops.constants import constant_like
 
 
 def normalize(x, mean, std, data_format: str | None):
@@ -41,6 +42,4 @@ def normalize(x, mean, std, data_format: str | None):
         return ((x - mean) / std).astype(x.dtype)
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
         x = keras.ops.cast(x, keras.config.floatx())
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    mean = keras.ops.convert_to_tensor(mean, dtype)
-    return (x - mean) / keras.ops.convert_to_tensor(std, dtype)
+    return (x - constant_like(mean, x)) / constant_like(std, x)

@@ -17,6 +17,12 @@ class Convolution(keras.layers.Layer):
     side is `ceil(side / strides)`. (Keras's `padding="same"` pads at the end only when
     `strides > 1`, which gives other numbers.)
 
+    On torch, narrow groups (less than 8 channels) run in the exact formulation that
+    `keras_mg.ops.group_convolution.choose_formulation` names with its reason: on a CPU, neighbours
+    with fewer than 4 inputs are convolved as one group with zeros between them; elsewhere the
+    library's grouped convolution runs. `KERAS_MG_GROUP_CONVOLUTION`, set before the import, names
+    another: "grouped", "merged", "depthwise", "einsum" or, on CUDA, "triton".
+
     Args:
         filters: int, number of output channels.
         kernel_size: odd int, side of the kernel in pixels. Defaults to 3.

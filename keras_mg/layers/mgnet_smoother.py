@@ -64,6 +64,10 @@ class MgNetSmoother(keras.layers.Layer):
         - [MgNet, He and Xu, 2019](https://arxiv.org/abs/1901.10415)
     """
 
+    # Set by `keras_mg.Model.compile(remat=True)`: this layer holds most of a network's memory, so
+    # it is recomputed iteration by iteration and not as a whole.
+    recomputes = False
+
     def __init__(
         self,
         filters: int,
@@ -121,6 +125,12 @@ class MgNetSmoother(keras.layers.Layer):
                 if not unit.built:
                     unit.build(shape)
 
+    def _step(self, i: int, r, needs_residual: bool, training):
+        """What iteration `i` adds to the feature, and what the residual loses by it."""
+        residual_norm, smoother, feature_norm = self._iteration(i)
+        e = feature_norm.run(smoother.convolve(residual_norm.run(r, training)), training)
+        return e, self.operator.convolve(e) if needs_residual else None
+
     def call(self, inputs, training=None):
         inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         self.check_shapes([tuple(x.shape) for x in inputs])
@@ -132,11 +142,13 @@ class MgNetSmoother(keras.layers.Layer):
             known = self.operator.convolve(keras.ops.zeros_like(r) if u is None else u)
             r = r + (known - known)
         for i in range(self.iterations):
-            residual_norm, smoother, feature_norm = self._iteration(i)
-            e = feature_norm.run(smoother.convolve(residual_norm.run(r, training)), training)
+            needs_residual = self.return_residual or i + 1 < self.iterations
+            # Of an iteration that is recomputed, only its residual is kept.
+            step = ops.recomputed(self._step) if self.recomputes else self._step
+            e, correction = step(i, r, needs_residual, training)
             u = e if u is None else u + e
-            if self.return_residual or i + 1 < self.iterations:
-                r = r - self.operator.convolve(e)
+            if needs_residual:
+                r = r - correction
         outputs = [u, r] if self.return_residual else [u]
         outputs = [ops.from_native(x, self.data_format) for x in outputs]
         return outputs if self.return_residual else outputs[0]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mg import ops
 from keras_mg.layers import arguments
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
 from keras_mg.layers.pyramid_layer import PyramidLayer, mixed_channels
@@ -113,10 +112,8 @@ class MultigridConv(PyramidLayer):
 
     def run(self, grids, training) -> list:
         """The layer on native tensors, dropping aside: what layers that hold this one call."""
-        mixed = ops.resample_concat(grids, ops.native_format(self.data_format))
-        if self.dropouts:
-            mixed = [d(x, training=training) for d, x in zip(self.dropouts, mixed, strict=True)]
-        return [unit.run(x, training) for unit, x in zip(self.units, mixed, strict=True)]
+        mixed = self.mix(grids, self.units, self.dropouts, training)
+        return [unit.normalize(x, training) for unit, x in zip(self.units, mixed, strict=True)]
 
     def call(self, inputs, training=None):
         grids = self.enter(inputs)[: len(self.filters)]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mg import ops
 from keras_mg.layers import arguments
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
 from keras_mg.layers.pyramid_layer import PyramidLayer, mixed_channels
@@ -146,12 +145,6 @@ class MultigridResidual(PyramidLayer):
         build_units(self.first, mixed_channels(given))
         build_units(self.second, mixed_channels(list(self.filters)))
 
-    def _mix(self, grids, dropouts, training) -> list:
-        mixed = ops.resample_concat(grids, ops.native_format(self.data_format))
-        if not dropouts:
-            return mixed
-        return [d(x, training=training) for d, x in zip(dropouts, mixed, strict=True)]
-
     def call(self, inputs, training=None):
         count = len(self.filters)
         grids = self.enter(inputs)[:count]
@@ -159,11 +152,11 @@ class MultigridResidual(PyramidLayer):
             x if p is None else p.run(x, training)
             for p, x in zip(self.projections, grids, strict=True)
         ]
-        mixed = self._mix(grids, self.dropouts[:count], training)
-        inner = [u.run(x, training) for u, x in zip(self.first, mixed, strict=True)]
-        mixed = self._mix(inner, self.dropouts[count:], training)
+        mixed = self.mix(grids, self.first, self.dropouts[:count], training)
+        inner = [u.normalize(x, training) for u, x in zip(self.first, mixed, strict=True)]
+        mixed = self.mix(inner, self.second, self.dropouts[count:], training)
         outputs = [
-            u.run(x, training, shortcut)
+            u.normalize(x, training, shortcut)
             for u, x, shortcut in zip(self.second, mixed, shortcuts, strict=True)
         ]
         return self.leave(outputs)

@@ -29,10 +29,10 @@ class ByShape:
     batch never does, and a graph of its own would cost more than it saves.
     """
 
-    def __init__(self, function: Callable, backend: str, training: bool = False):
+    def __init__(self, function: Callable, backend: str, **options):
         self.function = function
         self.backend = backend
-        self.training = training
+        self.options = options  # of `compile_graph`
         self.compiled: dict[tuple, Callable] = {}
         self.last: tuple | None = None
 
@@ -46,7 +46,7 @@ class ByShape:
             return self.compiled[key], False
         if self.compiled and not (repeated and len(self.compiled) < MAX_SHAPES):
             return self.function, False
-        self.compiled[key] = torch_graph.compile_graph(self.function, self.backend, self.training)
+        self.compiled[key] = torch_graph.compile_graph(self.function, self.backend, **self.options)
         return self.compiled[key], True
 
 
@@ -104,7 +104,7 @@ class ForwardStep:
             # A function of its own per step: torch keys its graphs by them.
             return part(*arguments)
 
-        self.graph = ByShape(captured, self.backend, self.training)
+        self.graph = ByShape(captured, self.backend, training=self.training)
 
     def _loss(self, x, y, y_pred, sample_weight):
         options = {"training": self.training} if self.takes_training else {}
@@ -174,18 +174,37 @@ class CompiledSteps:
         self.backend = backend
         self.train_step = ForwardStep(model, backend, training=True)
         self.test_step = ForwardStep(model, backend, training=False)
-        self.predict_graph = ByShape(self._predict(), backend)
+        self.predict_graph: ByShape | None = None
+        # The weights that are constants of that graph, and what tells that they have changed.
+        self.constants = [] if self.variables else list(model.weights)
+        self.versions: list = []
         self.update_graph: Callable | None = None
         _make_axes_capturable(model)
         _clear_losses(model)
 
-    def _predict(self) -> Callable:
+    def _predict_graph(self) -> ByShape:
+        """The prediction step; in a model without trainable weights, weights are constants of it.
+
+        Where such a model is given other weights, the step is captured once more, without constants
+        this time.
+        """
+        from keras_mg.ops import torch_graph
+
         model = self.model
+        versions = torch_graph.versions(self.constants)
+        if self.predict_graph is not None and versions == self.versions:
+            return self.predict_graph
+        if self.predict_graph is not None:
+            self.constants = versions = []
+        self.versions = versions
 
         def predict(x):
             return model(x, training=False)
 
-        return predict
+        self.predict_graph = ByShape(
+            predict, self.backend, constant_weights=_is_on_cpu(self.constants)
+        )
+        return self.predict_graph
 
     def _or_none(self, x, training: bool, step: Callable):
         """The step's result, or None where the network cannot be captured."""
@@ -257,7 +276,12 @@ class CompiledSteps:
     def predict(self, data):
         """The predictions of one batch; None where the step cannot be captured."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._or_none(x, False, lambda: _run(self.predict_graph, (x,)))
+        return self._or_none(x, False, lambda: _run(self._predict_graph(), (x,)))
+
+
+def _is_on_cpu(variables) -> bool:
+    """Whether there are any and they are on a CPU, whose convolutions gain from ordered weights."""
+    return bool(variables) and all(v.value.device.type == "cpu" for v in variables)
 
 
 def _clear_losses(model: keras.Model) -> None:

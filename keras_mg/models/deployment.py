@@ -151,7 +151,8 @@ def deploy(model: keras.Model) -> keras.Model:
 
     Returns:
         A functional model of the same inputs, outputs and layer names, for inference: outputs are
-        equal up to rounding. It is saved and loaded as any Keras model is.
+        equal up to rounding. None of its weights is trainable, so that a compiled `predict` on a
+        CPU makes constants of them. It is saved and loaded as any Keras model is.
 
     Raises:
         ValueError: if the model is not functional.
@@ -171,6 +172,7 @@ def deploy(model: keras.Model) -> keras.Model:
             _transfer(source, target.layer)
         elif source.weights and not _graph(source):
             target.set_weights(source.get_weights())
+    deployed.trainable = False
     return deployed
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 
 # Keras makes a model out of inputs and outputs by changing the bases of its class, which would
 # change `Model` for whoever subclasses it.
 from keras.src.models.functional import Functional
 
+from keras_mg import layers
+from keras_mg.models import lazy_logs
 from keras_mg.models.compiled_steps import CompiledSteps
 
 
@@ -24,6 +28,10 @@ class Model(keras.Model):
       batch, runs eagerly.
     - `False` runs eagerly.
     - `"auto"` (the default) compiles on a CUDA device and runs eagerly on a CPU.
+
+    `remat=True` in `compile()` trades time for memory: of each layer of `keras_mg.layers` that is
+    part of the model, training keeps the input alone and computes the rest once more in the
+    backward pass. Results do not change. Torch only.
 
     As with every compiled Keras model, changes of layers (`trainable` among them) take effect at
     the next `compile()`. Where a layer cannot be captured (a `Dropout` with a `seed`, a layer that
@@ -56,8 +64,13 @@ class Model(keras.Model):
 
     # Until `compile()` sets them.
     _jit_compile_request = "auto"
+    _remat = False
+    _recomputed_layers: frozenset[int] = frozenset()
     _compiled_steps: CompiledSteps | None = None
     _slots_laid_out = False
+
+    # While `fit` or `evaluate` has not told the callbacks yet how many batches there are.
+    _lazy_callbacks: lazy_logs.LazyCallbackList | None = None
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _are_functional(args, kwargs):
@@ -70,20 +83,47 @@ class Model(keras.Model):
             cls.__bases__ = tuple(FunctionalModel if b is Model else b for b in cls.__bases__)
         super().__init__(*args, **kwargs)
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args, remat: bool = False, **kwargs):
+        if not isinstance(remat, bool):
+            raise ValueError(f"remat must be a boolean. Received: remat={remat!r}")
+        if remat and not _is_torch():
+            raise ValueError(
+                "remat=True is for the torch backend (on others, build the model inside "
+                f"`keras.RematScope`). Received: backend={keras.backend.backend()!r}"
+            )
         super().compile(*args, **kwargs)
+        for layer in self._flatten_layers():
+            if isinstance(layer, Model):
+                layer._remat = remat
+                layer._find_recomputed_layers()
         requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
         self._jit_compile_request = requested
         self._compiled_steps = None
         self._slots_laid_out = False
         if requested == "auto" and not self.run_eagerly and _on_cuda():
             self.jit_compile = True
+        if _is_torch():
+            from keras_mg.ops import torch_optimizers
+
+            torch_optimizers.keep_rate_on_device(self.optimizer)
+
+    def _find_recomputed_layers(self) -> None:
+        # Not at each call, which would take long, longest while torch traces it.
+        found = set()
+        for layer in self.layers:
+            if isinstance(layer, layers.MgNetSmoother):
+                layer.recomputes = self._remat and _can_be_recomputed(layer)
+            elif self._remat and _can_be_recomputed(layer):
+                found.add(id(layer))
+        object.__setattr__(self, "_recomputed_layers", frozenset(found))
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and "jit_compile" in config:
             # What "auto" means depends on the machine that loads the model.
             config["jit_compile"] = self._jit_compile_request
+        if config and self._remat:
+            config["remat"] = True
         return config
 
     def compile_from_config(self, config):
@@ -92,6 +132,29 @@ class Model(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args, **kwargs):
+        return self._with_lazy_logs(super().fit, args, kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args, **kwargs):
+        return self._with_lazy_logs(super().evaluate, args, kwargs)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args, **kwargs):
+        return self._with_lazy_logs(super().predict, args, kwargs)
+
+    def _with_lazy_logs(self, method, args, kwargs):
+        return (
+            lazy_logs.call(self, method, args, kwargs) if _is_torch() else method(*args, **kwargs)
+        )
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        super()._symbolic_build(iterator, data_batch)
+        if self._lazy_callbacks is not None:
+            self._lazy_callbacks.begin(getattr(iterator, "num_batches", None))
+            self._lazy_callbacks = None
 
     def _make(self, make, step: str, force: bool):
         """Make one of Keras's three functions, which would wrap a compiled step once more."""
@@ -197,7 +260,11 @@ class FunctionalModel(Model, Functional):
                 if node.is_input or any(id(x) not in known for x in node.input_tensors):
                     continue
                 args, kwargs = node.arguments.fill_in(known)
-                outputs = operation_fn(self._get_operation_for_node(node))(*args, **kwargs)
+                operation = self._get_operation_for_node(node)
+                function = operation_fn(operation)
+                if id(operation) in self._recomputed_layers:
+                    function = _recomputed(function)
+                outputs = function(*args, **kwargs)
                 del args, kwargs
                 known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
                 del outputs
@@ -205,6 +272,25 @@ class FunctionalModel(Model, Functional):
                     known.pop(tensor, None)
         outputs = [known[id(tensor)] for tensor in self.outputs]
         return keras.tree.pack_sequence_as(self._outputs_struct, outputs)
+
+
+# Layers that keep nothing of a call but what `keras_mg.ops` knows not to change a second time.
+_OWN_LAYERS = tuple(value for value in vars(layers).values() if isinstance(value, type))
+
+
+def _can_be_recomputed(layer) -> bool:
+    parts = layer._flatten_layers()
+    return (
+        isinstance(layer, _OWN_LAYERS)
+        and all(isinstance(part, (*_OWN_LAYERS, keras.layers.Dropout)) for part in parts)
+        and not any(part.activity_regularizer for part in parts)
+    )
+
+
+def _recomputed(function):
+    from keras_mg.ops import torch_remat
+
+    return torch_remat.recomputed(function)
 
 
 def _are_functional(args, kwargs) -> bool:

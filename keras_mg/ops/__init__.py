@@ -17,6 +17,7 @@ from keras_mg.ops.backend import interleave as interleave
 from keras_mg.ops.backend import lay_out_kernel as lay_out_kernel
 from keras_mg.ops.backend import max_pool as max_pool
 from keras_mg.ops.backend import native_format as native_format
+from keras_mg.ops.backend import recomputed as recomputed
 from keras_mg.ops.backend import relu as relu
 from keras_mg.ops.backend import subsample as subsample
 from keras_mg.ops.backend import to_native as to_native
@@ -26,3 +27,4 @@ from keras_mg.ops.grids import crop as crop
 from keras_mg.ops.grids import halved as halved
 from keras_mg.ops.grids import pool_grids as pool_grids
 from keras_mg.ops.grids import resample_concat as resample_concat
+from keras_mg.ops.grids import resample_conv as resample_conv

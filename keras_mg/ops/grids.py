@@ -16,6 +16,22 @@ def _coarsen(x, data_format: str):
     return backend.max_pool(x, 2, 2, 0, True, data_format)
 
 
+def _neighbours(grids: Sequence, i: int, data_format: str):
+    """The finer neighbour of grid `i`, pooled, and its coarser one as it is; None at the ends."""
+    finer = _coarsen(grids[i - 1], data_format) if i > 0 else None
+    coarser = grids[i + 1] if i + 1 < len(grids) else None
+    return finer, coarser
+
+
+def _concatenate(finer, x, coarser, data_format: str):
+    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
+    parts = [x] if finer is None else [finer, x]
+    if coarser is not None:
+        height, width = x.shape[rows], x.shape[columns]
+        parts.append(backend.upsample(coarser, height, width, data_format))
+    return backend.concatenate(parts, data_format)
+
+
 def resample_concat(grids: Sequence, data_format: str) -> list:
     """Give every grid its neighbours' channels.
 
@@ -30,17 +46,33 @@ def resample_concat(grids: Sequence, data_format: str) -> list:
     Returns:
         As many tensors of the same sides.
     """
-    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
     mixed = []
     for i, x in enumerate(grids):
-        parts = [x]
-        if i > 0:
-            parts.insert(0, _coarsen(grids[i - 1], data_format))
-        if i + 1 < len(grids):
-            height, width = x.shape[rows], x.shape[columns]
-            parts.append(backend.upsample(grids[i + 1], height, width, data_format))
-        mixed.append(backend.concatenate(parts, data_format))
+        finer, coarser = _neighbours(grids, i, data_format)
+        mixed.append(_concatenate(finer, x, coarser, data_format))
     return mixed
+
+
+def resample_conv(grids: Sequence, i: int, kernel, bias, padding: int, data_format: str):
+    """The convolution of what grid `i` becomes in `resample_concat`.
+
+    Args:
+        grids: native tensors, finest first, each side half of the one before, rounded up.
+        i: the grid's number.
+        kernel: the HWIO variable.
+        bias: the bias variable or None.
+        padding: zeros on each of the four sides.
+        data_format: format of the native tensors.
+
+    Returns:
+        A native tensor.
+    """
+    x = grids[i]
+    finer, coarser = _neighbours(grids, i, data_format)
+    if finer is None and coarser is not None and backend.splits_upsampling(x, kernel, padding):
+        return backend.conv2d_upsampled(x, coarser, kernel, bias)
+    x = _concatenate(finer, x, coarser, data_format)
+    return backend.conv2d(x, kernel, bias, 1, padding, 1, data_format)
 
 
 def crop(x, height: int, width: int, data_format: str):

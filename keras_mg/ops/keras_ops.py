@@ -60,6 +60,16 @@ def conv2d_transpose(x, kernel, bias, strides: int, data_format: str):
     return _add_bias(y, bias, data_format)
 
 
+def splits_upsampling(x, kernel, padding: int) -> bool:
+    """Whether `conv2d_upsampled` is faster than its formula as written: not measured here."""
+    return False
+
+
+def conv2d_upsampled(x, coarse, kernel, bias):
+    """Never called: see `splits_upsampling`."""
+    raise NotImplementedError("conv2d_upsampled is for the torch backend.")
+
+
 def batch_norm(
     x,
     gamma,
@@ -87,6 +97,11 @@ def batch_norm(
         mean, variance = moving_mean, moving_variance
     y = ops.batch_normalization(x, mean, variance, axis, beta, gamma, epsilon)
     return ops.cast(y, dtype)
+
+
+def recomputed(function):
+    """Never called: `keras_mg.Model.compile(remat=True)` is for torch."""
+    raise NotImplementedError("recomputed is for the torch backend.")
 
 
 def relu(x):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
+import torch._dynamo.config
+import torch._inductor.config
 from torch._dynamo import lookup_backend
 from torch._dynamo.exc import BackendCompilerFailed
 
@@ -31,23 +33,31 @@ def _only_tensor_guards(entries) -> list[bool]:
 
 
 @contextmanager
-def _known_platform() -> Iterator[None]:
-    """Inside, functions of Keras that ask for Apple's GPU can be captured.
+def _capturing() -> Iterator[None]:
+    """Inside, more of Keras can be captured.
 
-    Keras's binary cross-entropy asks, and torch's tracer knows the answer for every device but
-    this one.
+    Keras's binary cross-entropy asks for Apple's GPU, and torch's tracer knows the answer for every
+    device but this one. Keras's layers note on themselves that they were called, which the tracer
+    refuses where a layer is recomputed in the backward pass unless it may leave the second note
+    out.
     """
     answer = torch.backends.mps.is_available()
 
     def is_available() -> bool:
         return answer
 
-    with mock.patch.object(torch.backends.mps, "is_available", is_available):
+    with (
+        mock.patch.object(torch.backends.mps, "is_available", is_available),
+        torch._dynamo.config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True),
+    ):
         yield
 
 
 def compile_graph(
-    function: Callable, backend: str = "inductor", training: bool = False
+    function: Callable,
+    backend: str = "inductor",
+    training: bool = False,
+    constant_weights: bool = False,
 ) -> Callable:
     """`function` as one graph per input signature.
 
@@ -55,6 +65,9 @@ def compile_graph(
         function: of tensors, and of nests of them.
         backend: the name of a `torch.compile` backend.
         training: whether the graph has a backward pass.
+        constant_weights: whether the parameters that the function reads may become constants of the
+            graph, which inductor brings into the order that its kernels take them in. The graph
+            keeps the values of its first call, which must then be without gradients.
 
     Returns:
         The compiled function. Its first call raises where the function cannot be captured as one
@@ -79,7 +92,7 @@ def compile_graph(
         nonlocal captured
         if captured:
             return compiled(*arguments)
-        with _known_platform():
+        with _capturing(), torch._inductor.config.patch(freezing=constant_weights):
             result = compiled(*arguments)
         captured = True
         return result
@@ -97,7 +110,7 @@ def capture_error(function: Callable, *inputs) -> Exception | None:
         raise Captured
 
     try:
-        with torch.enable_grad(), _known_platform():
+        with torch.enable_grad(), _capturing():
             torch.compile(_own_code(function), fullgraph=True, dynamic=False, backend=stop)(*inputs)
     except BackendCompilerFailed as error:
         return None if isinstance(error.inner_exception, Captured) else error
@@ -142,3 +155,8 @@ def match_layout(variables: Sequence, others: Sequence) -> None:
             tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
         )
         tensor.data = laid_out.copy_(tensor.detach())
+
+
+def versions(variables: Sequence) -> list[tuple[int, int]]:
+    """What changes when one of `variables` gets another value."""
+    return [(v.value.data_ptr(), v.value._version) for v in variables]

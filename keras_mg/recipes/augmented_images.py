@@ -114,7 +114,10 @@ class AugmentedImages(keras.utils.PyDataset):
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch = int(epoch)
-        # Made here, not by the first batch that needs it: that would be one of several workers.
+        # Drawn here, not by the first batch that needs it: that would be one of several workers.
+        self._draw_epoch()
+
+    def _draw_epoch(self) -> None:
         rows = np.arange(len(self.labels))
         self._order = self._rng().permutation(rows) if self.shuffle else rows
 
@@ -124,11 +127,16 @@ class AugmentedImages(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _places(self, index: int) -> slice:
+        """Where a batch stands in the order of the epoch."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)} batches.")
         index %= len(self)
-        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return slice(index * self.batch_size, (index + 1) * self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self._order[self._places(index)]
+        index %= len(self)
         x = self.images[rows]
         if self.shift or self.flip:
             # The leading 1 keeps this stream apart from that of the order.
@@ -156,7 +164,7 @@ class SetEpoch(keras.callbacks.Callback):
     """Tells the data which epoch of training begins, also when training is resumed.
 
     Args:
-        data: the `AugmentedImages` that `fit` is given.
+        data: the `AugmentedImages` or `DeviceImages` that `fit` is given.
     """
 
     def __init__(self, data: AugmentedImages):

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import keras
 
 from keras_mg.recipes.cifar import DATASETS, Images, load_images, split_validation
+from keras_mg.recipes.device_images import PLACES
 from keras_mg.recipes.published import Recipe
 from keras_mg.recipes.train import BACKUP, FILES, InterruptedRunError, train, trainable_parameters
 
@@ -96,6 +97,12 @@ def parser(description: str, datasets: Sequence[str], output_dir: str) -> Parser
         default=0,
         help="of the initial weights, the order and the augmentation; the validation images are "
         "the same for every seed (default: %(default)s)",
+    )
+    made.add_argument(
+        "--augment-on",
+        choices=PLACES,
+        help="where images are cropped and mirrored; on the device, all have to fit into its "
+        "memory (default: the device where it is a GPU, the host otherwise)",
     )
     made.add_argument(
         "--output-dir", type=Path, default=Path(output_dir), help="default: %(default)s"
@@ -184,6 +191,7 @@ class Experiment:
                 self.options.output_dir,
                 seed=self.options.seed,
                 settings=self.settings,
+                augment_on=self.options.augment_on,
             )
         except InterruptedRunError as error:
             self.made.error(f"argument --output-dir: {error}")

@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_mg.recipes.augmented_images import AugmentedImages, SetEpoch
 from keras_mg.recipes.cifar import Images
+from keras_mg.recipes.device_images import DeviceImages, images_on
 from keras_mg.recipes.published import Recipe
 
 FILES = ("model.keras", "history.csv", "result.json")
@@ -27,10 +28,19 @@ BACKUP = "backup"
 SETTINGS = "settings.json"
 
 _EVALUATION_BATCH = 256  # images
+_WATCHED = 50  # steps from one look at the loss to the next: each look waits for the device
 
 
 class InterruptedRunError(ValueError):
     """The output folder holds an interrupted run that cannot go on as asked."""
+
+
+class _StopOnNaN(keras.callbacks.TerminateOnNaN):
+    """Looks at the loss every so many steps. It is the epoch's mean, so a NaN stays in it."""
+
+    def on_batch_end(self, batch, logs=None):
+        if batch % _WATCHED == 0:
+            super().on_batch_end(batch, logs)
 
 
 def train(
@@ -44,6 +54,7 @@ def train(
     seed: int = 0,
     settings: Mapping | None = None,
     verbose: str | int = "auto",
+    augment_on: str | None = None,
 ) -> dict:
     """Trains a classifier by a recipe, measures it once at the end, and saves it.
 
@@ -74,6 +85,9 @@ def train(
         settings: further settings of the run (network, data set, ...), JSON types. They are
             recorded, and a run is only resumed under the same ones.
         verbose: of `model.fit`. Defaults to "auto".
+        augment_on: "device" for `DeviceImages`, whose images have to fit into the device's memory,
+            or "host" for `AugmentedImages`; the two draw other crops. None is the device where it
+            is a GPU, and the host otherwise. A run goes on where it began.
 
     Returns:
         What is in result.json, a dictionary; among it `test_error`, `test_loss`,
@@ -81,12 +95,13 @@ def train(
 
     Raises:
         ValueError: if the model ends in a softmax or has another number of outputs than there are
-            classes.
+            classes, or for an unknown `augment_on`.
         InterruptedRunError: if `output_dir` holds an interrupted run with other settings.
         FloatingPointError: if training diverged. No model is saved then.
     """
     begun = time.perf_counter()
     _check(model, train, test)
+    augmented = images_on(augment_on)
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     recorded = {
@@ -95,6 +110,7 @@ def train(
         "trainable_parameters": trainable_parameters(model),
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
+        "augment_on": "device" if augmented is DeviceImages else "host",
         "train_images": len(train.labels),
         "validation_images": 0 if validation is None else len(validation.labels),
         "test_images": len(test.labels),
@@ -102,10 +118,16 @@ def train(
     recorded = json.loads(json.dumps(recorded))  # as it will be read: tuples are lists
     resumed_after = _resume_or_begin(folder, recorded)
 
-    batches = AugmentedImages(
+    batches = augmented(
         train, preprocess_input, recipe.batch_size, recipe.shift, recipe.flip, seed=seed
     )
-    watched = None if validation is None else _plain(validation, preprocess_input)
+
+    def plain(data: Images) -> AugmentedImages:
+        return augmented(
+            data, preprocess_input, _EVALUATION_BATCH, shift=0, flip=False, shuffle=False
+        )
+
+    watched = None if validation is None else plain(validation)
     model.compile(
         optimizer=recipe.optimizer(len(batches)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -127,13 +149,13 @@ def train(
                 ),
                 SetEpoch(batches),
                 log,
-                keras.callbacks.TerminateOnNaN(),
+                _StopOnNaN(),
             ],
         )
     finally:
         if log.csv_file is not None:
             log.csv_file.close()  # Keras closes it only at the end of an undisturbed training
-    figures = model.evaluate(_plain(test, preprocess_input), return_dict=True, verbose=0)
+    figures = model.evaluate(plain(test), return_dict=True, verbose=0)
     if model.stop_training or not np.isfinite(figures["loss"]):
         _forget(folder)  # there is nothing to go on from
         raise FloatingPointError(
@@ -236,12 +258,6 @@ def _flat(settings: Mapping, prefix: str = "") -> dict:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _plain(data: Images, preprocess_input: Callable) -> AugmentedImages:
-    return AugmentedImages(
-        data, preprocess_input, _EVALUATION_BATCH, shift=0, flip=False, shuffle=False
-    )
 
 
 def _history(path: Path) -> list[dict]:

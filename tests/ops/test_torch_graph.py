@@ -62,35 +62,3 @@ def test_match_layout():
     assert slot.value.stride() == kernel.value.stride()
     assert torch.equal(slot.value.detach(), before)
     assert other.value.is_contiguous()
-
-
-@pytest.mark.parametrize(
-    ("groups", "inputs", "outputs", "merged"),
-    [
-        (100, 2, 2, 4),
-        (6, 2, 2, 3),
-        (7, 2, 2, 1),
-        (24, 1, 2, 4),
-        (24, 2, 1, 4),
-        (24, 1, 1, 1),
-        (16, 16, 16, 1),
-        (4, 8, 2, 1),
-        (2, 3, 4, 2),
-    ],
-)
-def test_narrow_groups_are_convolved_together(groups, inputs, outputs, merged):
-    from keras_mg.ops import torch_ops
-
-    assert torch_ops._merged_groups(groups, inputs, outputs) == merged
-    x = torch.randn(2, groups * inputs, 7, 6, dtype=torch.float64, requires_grad=True)
-    kernel = keras.Variable(
-        torch.randn(3, 3, inputs, groups * outputs, dtype=torch.float64), dtype="float64"
-    )
-    ours = torch_ops.conv2d(x, kernel, None, 2, 1, groups, "channels_first")
-    weight = kernel.value.permute(3, 2, 0, 1)
-    plain = torch.nn.functional.conv2d(x, weight, None, 2, 1, groups=groups)
-    torch.testing.assert_close(ours, plain)
-    seed = torch.randn_like(plain)
-    gradients = [torch.autograd.grad(y, (x, kernel.value), seed) for y in (ours, plain)]
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)

@@ -172,6 +172,7 @@ def test_other_settings_do_not_resume(tmp_path, interrupt):
         ({"recipe": slower}, r"other settings: recipe.learning_rate 0.05 \(now 0.01\)\. Give"),
         ({"seed": 4}, r"seed 3 \(now 4\)"),
         ({"settings": {}}, r"settings.dataset 'colours' \(now None\)"),
+        ({"augment_on": "device"}, r"augment_on 'host' \(now 'device'\)"),
         ({"validation": None}, r"validation_images 12 \(now 0\)"),
         ({"model": network(classes=4)}, r"trainable_parameters \d+ \(now \d+\)"),
     ):
@@ -181,6 +182,25 @@ def test_other_settings_do_not_resume(tmp_path, interrupt):
     (tmp_path / "settings.json").unlink()
     with pytest.raises(InterruptedRunError, match=r"settings.json, which says of which, cannot be"):
         run(tmp_path)
+
+
+def test_a_run_whose_images_are_on_the_device(tmp_path, interrupt):
+    _, on_host = run(tmp_path / "host")
+    assert on_host["augment_on"] == "host"  # on a CPU
+    keras.utils.set_random_seed(8)
+    model, whole = run(tmp_path / "whole", augment_on="device")
+    assert whole["augment_on"] == "device"
+    assert whole["test_error"] < 0.6
+    keras.utils.set_random_seed(8)
+    interrupt(2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", augment_on="device")
+    resumed, parts = run(tmp_path / "parts", augment_on="device")
+    assert parts["history"] == whole["history"]
+    for a, b in zip(resumed.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="augment_on must be one of .* Received: augment_on='gpu'"):
+        run(tmp_path / "none", augment_on="gpu")
 
 
 def test_without_validation(tmp_path):

@@ -62,12 +62,15 @@ def no_training(monkeypatch):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tiny_run(family, tmp_path, capsys):
     arguments = [*TINY[family], "--epochs", "1", "--batch-size", "8", "--seed", "5"]
+    place = {"igc": "device", "mgnet": "host"}.get(family)
+    arguments += ["--augment-on", place] if place else []
     load(family).main([*arguments, "--output-dir", str(tmp_path)])
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written == ["history.csv", "model.keras", "result.json"]
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["seed"], result["recipe"]["epochs"], result["recipe"]["batch_size"]) == (5, 1, 8)
     assert result["settings"]["dataset"] == "digits"
+    assert result["augment_on"] == (place or "host")  # the default on a CPU
     assert result["recipe"]["flip"] is False  # a mirrored digit is another or none
     sizes = [result[f"{part}_images"] for part in ("train", "validation", "test")]
     assert sizes == [90, 10, 100]

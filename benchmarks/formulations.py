@@ -1,0 +1,120 @@
+"""The formulations of a grouped convolution against each other, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.settings import Settings
+from keras_mg.ops import group_convolution as gc
+from keras_mg.ops import interleaving
+
+BATCH = {"cpu": 4, "cuda": 128}
+STAGES = ((200, 56), (400, 28), (800, 14), (1600, 7))  # of IGC_L100M2: filters, side of the outputs
+SECONDARY_PARTITIONS = 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A grouped convolution of IGC_L100M2."""
+
+    role: str
+    groups: int
+    inputs: int  # of each group
+    outputs: int
+    kernel_size: int
+    strides: int
+    side: int  # of its outputs
+
+    @property
+    def name(self) -> str:
+        size, filters = self.kernel_size, self.groups * self.outputs
+        return (
+            f"{self.role} {size}x{size}, {self.groups} groups of {self.inputs} to {self.outputs}, "
+            f"{filters} at {self.side}x{self.side}"
+        )
+
+
+def layers() -> list[Layer]:
+    found = []
+    for stage, (filters, side) in enumerate(STAGES):
+        primary, strides = filters // 2, 1 if stage == 0 else 2
+        narrow = filters // SECONDARY_PARTITIONS
+        found += [
+            Layer("primary", primary, 2, 2, 3, 1, side),
+            Layer("widening", primary, 1, 2, 3, strides, side),
+            Layer("projection", primary, 1, 2, 1, strides, side),
+            Layer("secondary", SECONDARY_PARTITIONS, narrow, narrow, 1, 1, side),
+        ]
+    return found
+
+
+def _random(*shape: int, settings: Settings) -> torch.Tensor:
+    dtype = torch.bfloat16 if settings.device == "cuda" else torch.float32
+    x = torch.randn(shape, device=settings.device, dtype=dtype)
+    return x.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def _forward(function, inputs, arguments):
+    def run():
+        with torch.no_grad():
+            return function(*inputs, *arguments)
+
+    return run
+
+
+def _both(function, inputs, arguments, gradient):
+    return lambda: torch.autograd.grad(function(*inputs, *arguments), inputs, gradient)
+
+
+def _names(layer: Layer, device: str) -> list[str]:
+    """The formulations to time: those for narrow groups take minutes for hundreds of channels."""
+    names = [name for name in gc.FORMULATIONS if gc.available(name, device)]
+    if not gc.is_narrow(layer.inputs, layer.outputs):
+        return ["grouped", "einsum"]
+    if gc.merged_groups(layer.groups, layer.inputs, layer.outputs) == 1:
+        names.remove("merged")
+    return names
+
+
+def _time(settings: Settings, name: str, functions, inputs, arguments):
+    with torch.no_grad():
+        gradient = torch.randn_like(next(iter(functions.values()))(*inputs, *arguments))
+    runs = {n: _forward(f, inputs, arguments) for n, f in functions.items()}
+    both = {n: _both(f, inputs, arguments, gradient) for n, f in functions.items()}
+    return [
+        settings.time(f"{name}: forward", runs),
+        settings.time(f"{name}: forward and backward", both),
+    ]
+
+
+def _reordered(x, groups: int):
+    """The reordering as it is usually written."""
+    n, channels, height, width = x.shape
+    y = x.permute(0, 2, 3, 1).reshape(n, height, width, groups, channels // groups)
+    return y.transpose(3, 4).reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def groups(settings: Settings):
+    """The formulations of IGC_L100M2's group convolutions and its reordering, layer by layer."""
+    n = settings.batch or BATCH[settings.device]
+    results = []
+    for layer in layers():
+        side = layer.side * layer.strides
+        size = layer.kernel_size
+        x = _random(n, layer.groups * layer.inputs, side, side, settings=settings)
+        filters = layer.groups * layer.outputs
+        weight = _random(filters, layer.inputs, size, size, settings=settings)
+        arguments = (None, layer.strides, size // 2, layer.groups)
+        functions = {name: gc.FORMULATIONS[name] for name in _names(layer, settings.device)}
+        chosen = gc.choose_formulation(settings.device, layer.groups, layer.inputs, layer.outputs)
+        name = f"{layer.name} (runs {chosen.name})"
+        results += _time(settings, name, functions, (x, weight), arguments)
+    for filters, side in STAGES:
+        x = _random(n, filters, side, side, settings=settings)
+        functions = {"reshaped": _reordered, "keras_mg": interleaving.interleave}
+        for partitions in (filters // 2, SECONDARY_PARTITIONS):
+            name = f"reordering of {filters} in {partitions} at {side}x{side}"
+            results += _time(settings, name, functions, (x,), (partitions,))
+    return results

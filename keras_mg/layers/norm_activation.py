@@ -15,9 +15,13 @@ _folds_norms: ContextVar[bool] = ContextVar("folds_norms", default=False)
 
 
 @contextmanager
-def folded_norms() -> Iterator[None]:
-    """Units that are built inside have no batch norm: their convolution does its arithmetic."""
-    token = _folds_norms.set(True)
+def folded_norms(folded: bool = True) -> Iterator[None]:
+    """Units that are built inside have no batch norm: their convolution does its arithmetic.
+
+    Args:
+        folded: False for units in which it cannot.
+    """
+    token = _folds_norms.set(folded)
     try:
         yield
     finally:

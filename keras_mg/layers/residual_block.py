@@ -7,6 +7,7 @@ import keras
 from keras_mg import ops
 from keras_mg.layers import arguments
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
+from keras_mg.layers.norm_activation import folded_norms, norms_are_folded
 
 SHORTCUTS = ("A", "B")
 
@@ -116,7 +117,9 @@ class ResidualBlock(keras.layers.Layer):
         self.first = self._unit(3, self.strides, "relu", "conv1")
         self.second = self._unit(3, 1, self.activation, "conv2")
         self.first.build(input_shape)
-        self.second.build(self.first.compute_output_shape(input_shape))
+        # A batch norm after the sum is no arithmetic of the convolution alone.
+        with folded_norms(norms_are_folded() and not self.norm_after_add):
+            self.second.build(self.first.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):
         x = ops.to_native(inputs, self.data_format)

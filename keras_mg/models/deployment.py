@@ -107,7 +107,7 @@ def _transfer(source, target) -> None:
     for old, new in zip(_sublayers(source), _sublayers(target), strict=True):
         if id(old) in done:
             continue
-        if isinstance(old, ConvNormActivation):
+        if isinstance(old, ConvNormActivation) and new.gamma is None:
             _fold(old, new, *_affine(old), axis=3)
         elif isinstance(old, TransposedConvNormActivation):
             _fold(old, new, *_affine(old), axis=2)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_mg
 from keras_mg import applications, ops
 from tests.support import zoo
 from tests.support.arrays import numpy, relative_difference
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the twins and the meta device are torch's"
 )
 
-TOLERANCE = 2e-5
+TOLERANCE, DEPLOYED_TOLERANCE = 2e-5, 1e-5
 ALL = pytest.mark.parametrize("row", zoo.ROWS, ids=lambda row: row.id)
 THOROUGH = [
     pytest.param(row, id=row.id, marks=() if row.thorough else pytest.mark.slow) for row in zoo.ROWS
@@ -147,6 +148,24 @@ def test_gradients_are_numbers_other_than_zero(case):
             continue
         assert np.abs(gradient).max() > 0, variable.path
     model.zero_grad()
+
+
+def test_deployment_form(case):
+    row, model = case
+    assert _difference_when_deployed(row, model) <= DEPLOYED_TOLERANCE
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.id)
+def test_deployment_form_of_variants(row):
+    assert _difference_when_deployed(row, zoo.randomized(row)) <= DEPLOYED_TOLERANCE
+
+
+def _difference_when_deployed(row, model):
+    deployed = keras_mg.deploy(model)
+    assert not deployed.trainable_variables
+    assert deployed.count_params() < model.count_params()
+    images = zoo.image(row)
+    return relative_difference(zoo.outputs(deployed, images), zoo.outputs(model, images))
 
 
 @pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.id)

@@ -125,3 +125,52 @@ def test_a_built_layer_is_refused():
     layer.build((None, 8, 8, 3))
     with pytest.raises(ValueError, match="must not be built. Received: layer='conv_norm"):
         Deployed(layer)
+
+
+torch_only = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the steps are captured on torch only"
+)
+
+
+@torch_only
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_with_constant_weights_and_then_with_others(backend):
+    model = shake(NETWORKS["MgNet"]())
+    deployed = keras_mg.deploy(model)
+    deployed.torch_backend = backend
+    deployed.compile(jit_compile=True)
+    x = images(model)
+
+    def predict():
+        return deployed.predict(x, batch_size=1, verbose=0)
+
+    assert difference(model(x), predict()) <= 1e-5
+    first = deployed._compiled_steps.predict_graph
+    assert first.options["constant_weights"] is True
+    assert difference(model(x), predict()) <= 1e-5
+    assert deployed._compiled_steps.predict_graph is first
+
+    other = shake(NETWORKS["MgNet"](), seed=7)
+    deployed.set_weights(keras_mg.deploy(other).get_weights())
+    assert difference(other(x), predict()) <= 1e-5
+    second = deployed._compiled_steps.predict_graph
+    assert second.options["constant_weights"] is False
+    deployed.set_weights(keras_mg.deploy(model).get_weights())
+    assert difference(model(x), predict()) <= 1e-5
+    assert deployed._compiled_steps.predict_graph is second
+
+
+@torch_only
+def test_a_model_that_can_be_trained_has_no_constants():
+    model = NETWORKS["MgNet"]()
+    model.torch_backend = "aot_eager"
+    model.compile(jit_compile=True)
+    model.predict(images(model), verbose=0)
+    assert model._compiled_steps.predict_graph.options["constant_weights"] is False
+
+
+def test_nothing_is_trainable_after_loading_either(tmp_path):
+    deployed = keras_mg.deploy(NETWORKS["MgNet"]())
+    deployed.save(tmp_path / "deployed.keras")
+    assert not keras.saving.load_model(tmp_path / "deployed.keras").trainable_variables

@@ -31,6 +31,11 @@ def parser(cases, networks) -> argparse.ArgumentParser:
         default="wall",
         help="cpu counts this process's CPU seconds, for a machine that others use too",
     )
+    p.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="bfloat16 is mixed precision (default: bfloat16 on cuda, float32 on a CPU)",
+    )
     p.add_argument("--output-dir", type=Path, default=HERE, help="default: benchmarks/")
     return p
 
@@ -53,9 +58,10 @@ def main(arguments: list[str] | None = None) -> None:
         options.batch,
         tuple(options.networks) if options.networks else None,
         options.clock,
+        options.dtype or ("bfloat16" if device == "cuda" else "float32"),
     )
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    notes = f"{options.rounds} rounds, {options.clock} clock."
+    notes = f"{settings.dtype}, {options.rounds} rounds, {options.clock} clock."
     for name in CASES if "all" in options.names else options.names:
         results = CASES[name](settings)
         text = report.heading(name, device, options.threads, notes) + "\n\n"

@@ -12,12 +12,12 @@ from benchmarks.timing import Timing
 
 Case = Callable[[Settings], list[Timing | Figures]]
 
-ALL = (*FLAGSHIPS, "SegPMG", "tiny")
+ALL = (*FLAGSHIPS, "RMG34", "SegPMG", "tiny")
 
 
 def _pair(network, settings):
     """Our network and the twin, which must be the same network."""
-    ours = network.ours()
+    ours = settings.make(network)
     twin = make_twin(network, settings.device)
     if parameters(ours) != parameters(twin):
         raise RuntimeError(f"{network.name} and its twin differ in their parameters")
@@ -31,7 +31,7 @@ def train(settings: Settings):
         ours, twin = _pair(network, settings)
         batch = settings.batch_of(network)
         variants = {
-            "PyTorch": steps.twin_train(network, twin, batch),
+            "PyTorch": steps.twin_train(network, twin, batch, autocast=settings.autocast),
             "keras_mg": steps.keras_train(network, ours, batch),
         }
         results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
@@ -45,7 +45,7 @@ def inference(settings: Settings):
         ours, twin = _pair(network, settings)
         batch = settings.batch_of(network)
         variants = {
-            "PyTorch": steps.twin_predict(twin, batch),
+            "PyTorch": steps.twin_predict(twin, batch, autocast=settings.autocast),
             "keras_mg": steps.keras_predict(network, ours, batch),
         }
         results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
@@ -57,14 +57,31 @@ def fit(settings: Settings):
     results = []
     for network in settings.chosen(ALL):
         ours, twin = _pair(network, settings)
-        batch = settings.batch_of(network)
+        second = make_twin(network, settings.device)
+        batch, autocast = settings.batch_of(network), settings.autocast
         variants = {
-            "PyTorch compiled": steps.twin_train(network, twin, batch, compiled=True),
+            "PyTorch compiled": steps.twin_train(network, twin, batch, True, autocast),
             "keras_mg compiled": steps.keras_train(network, ours, batch, jit_compile=True),
-            "PyTorch": steps.twin_train(network, make_twin(network, settings.device), batch),
-            "keras_mg": steps.keras_train(network, network.ours(), batch),
+            "PyTorch": steps.twin_train(network, second, batch, False, autocast),
+            "keras_mg": steps.keras_train(network, settings.make(network), batch),
         }
         results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
+    return results
+
+
+def epoch(settings: Settings):
+    """Training on many batches: `fit` itself, and the twin's loop over a `DataLoader`."""
+    results = []
+    for network in settings.chosen(("MgNet", "tiny")):
+        ours, twin = _pair(network, settings)
+        count = 64 if network.name == "tiny" else 8
+        batch = settings.batch_of(network)
+        variants = {
+            "PyTorch compiled": steps.twin_epoch(network, twin, batch, count, settings.autocast),
+            "keras_mg compiled": steps.keras_epoch(network, ours, batch, count),
+        }
+        name = f"{network.name}, {count} batches of {len(batch.images)}"
+        results.append(settings.time(name, variants))
     return results
 
 
@@ -75,14 +92,15 @@ def predict(settings: Settings):
     results = []
     for network in settings.chosen(ALL):
         ours, twin = _pair(network, settings)
-        batch = settings.batch_of(network)
+        second = make_twin(network, settings.device)
+        batch, autocast = settings.batch_of(network), settings.autocast
         deployed = keras_mg.deploy(ours)
         variants = {
-            "PyTorch compiled": steps.twin_predict(twin, batch, compiled=True),
+            "PyTorch compiled": steps.twin_predict(twin, batch, True, autocast),
             "keras_mg compiled": steps.keras_predict(network, ours, batch, jit_compile=True),
             "deployed, compiled": steps.keras_predict(network, deployed, batch, jit_compile=True),
-            "PyTorch": steps.twin_predict(make_twin(network, settings.device), batch),
-            "keras_mg": steps.keras_predict(network, network.ours(), batch),
+            "PyTorch": steps.twin_predict(second, batch, False, autocast),
+            "keras_mg": steps.keras_predict(network, settings.make(network), batch),
             "deployed": steps.keras_predict(network, keras_mg.deploy(ours), batch),
         }
         results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
@@ -97,7 +115,7 @@ def remat(settings: Settings):
         for compiled, how in ((False, "eager"), (True, "compiled")):
             variants = {
                 name: steps.keras_train(
-                    network, network.ours(), batch, jit_compile=compiled, remat=recomputes
+                    network, settings.make(network), batch, jit_compile=compiled, remat=recomputes
                 )
                 for name, recomputes in (("keras_mg", False), ("keras_mg, remat", True))
             }
@@ -110,6 +128,7 @@ CASES: dict[str, Case] = {
     "train": train,
     "inference": inference,
     "fit": fit,
+    "epoch": epoch,
     "predict": predict,
     "memory": costs.memory,
     "remat": remat,

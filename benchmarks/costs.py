@@ -13,6 +13,7 @@ from dataclasses import asdict
 from statistics import median
 
 import torch
+import torch.nn.functional as F
 
 from benchmarks import steps
 from benchmarks.networks import FLAGSHIPS, NETWORKS, make_batch, make_twin
@@ -53,8 +54,12 @@ def _step(name: str, compiled: bool, settings: dict, ours: bool, remat: bool = F
     network = NETWORKS[name]
     batch = chosen.batch_of(network)
     if ours:
-        return steps.keras_train(network, network.ours(), batch, jit_compile=compiled, remat=remat)
-    return steps.twin_train(network, make_twin(network, chosen.device), batch, compiled=compiled)
+        return steps.keras_train(
+            network, chosen.make(network), batch, jit_compile=compiled, remat=remat
+        )
+    return steps.twin_train(
+        network, make_twin(network, chosen.device), batch, compiled, chosen.autocast
+    )
 
 
 def _resident() -> float:
@@ -166,32 +171,66 @@ def startup(settings: Settings):
     return [Figures("import keras_mg after keras", "s", values, compared=False)]
 
 
-def _multiplications(network, images: int) -> float:
-    """Multiply-accumulates of a forward pass, counted on the twin."""
-    from torch.utils.flop_counter import FlopCounterMode
+def _work(network) -> tuple[float, float]:
+    """Multiply-accumulates of an image's forward pass, and bytes that the layers read and write.
 
-    twin = make_twin(network, "cpu")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    The former are counted on our network. The latter are the twin's, as if each of its layers read
+    its input and its parameters once and wrote its output once, in float32.
+    """
+    from keras_mg import ops
+
+    twin = make_twin(network, "cpu").eval()
+    moved = 0
+
+    def count(module, inputs, output):
+        nonlocal moved
+        tensors = [*inputs, output, *module.parameters(recurse=False)]
+        moved += sum(t.numel() * 4 for t in tensors if isinstance(t, torch.Tensor))
+
+    for module in twin.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
         twin(make_batch(network, 1, "cpu").nchw)
-    return counter.get_total_flops() / 2 * images
+    return ops.multiply_accumulates(network.ours)[1], moved
 
 
 def limits(settings: Settings):
-    """Multiply-accumulates per second of inference, and the machine's own on a large matrix."""
-    side = 2048 if settings.device == "cpu" else 8192
-    a = torch.randn(side, side, device=settings.device)
+    """How far inference is from what the machine can multiply and move."""
+    import keras_mg
+
+    side = 4096 if settings.device == "cpu" else 8192
+    dtype = settings.autocast or torch.float32
+    a = torch.randn(side, side, device=settings.device, dtype=dtype)
+    # The same product by the library of convolutions, which on some CPUs is the faster one.
+    image = a.reshape(1, side // 64, 64, side).permute(0, 3, 1, 2)
+    products = {
+        "by matmul": lambda: a @ a,
+        "by a 1x1 convolution": lambda: F.conv2d(image, a[:, :, None, None]),
+    }
     large = torch.randn(2**26, device=settings.device)
     target = torch.empty_like(large)
-    product = settings.time("matrix product", {"product": lambda: a @ a})
+    product = settings.time("matrix product", products)
     copy = settings.time("copy", {"copy": lambda: target.copy_(large)})
-    ceiling = side**3 / product.best("product")
-    values = {"read and written": 2 * large.nbytes / copy.best("copy") / 1e9}
-    results = [Figures("copy of 256 MiB", "GB/s", values, compared=False)]
+    most_multiplied = side**3 / min(map(product.best, products)) / 1e9
+    most_moved = 2 * large.nbytes / copy.best("copy") / 1e9
+    results = []
     for network in settings.chosen(FLAGSHIPS):
-        batch = settings.batch_of(network)
-        step = steps.keras_predict(network, network.ours(), batch)
-        seconds = settings.time(network.name, {"keras_mg": step}).best("keras_mg")
-        own = _multiplications(network, len(batch.images)) / seconds
-        values = {"large matrix product": ceiling / 1e9, "keras_mg inference": own / 1e9}
-        results.append(Figures(f"{network.name}, multiply-accumulates", "G/s", values))
+        batch, ours = settings.batch_of(network), settings.make(network)
+        variants = {
+            "keras_mg": steps.keras_predict(network, settings.make(network), batch),
+            "keras_mg compiled": steps.keras_predict(network, ours, batch, jit_compile=True),
+            "deployed, compiled": steps.keras_predict(
+                network, keras_mg.deploy(ours), batch, jit_compile=True
+            ),
+        }
+        timing = settings.time(network.name, variants)
+        multiplied, moved = (x * len(batch.images) / 1e9 for x in _work(network))
+        for what, unit, most, work in (
+            ("multiply-accumulates per second", "G/s", most_multiplied, multiplied),
+            ("bytes per second through the layers", "GB/s", most_moved, moved),
+        ):
+            base = "large matrix product" if unit == "G/s" else "copy of 256 MiB"
+            values = {base: most} | {v: work / timing.best(v) for v in variants}
+            results.append(Figures(f"{network.name}, {what}", unit, values))
     return results

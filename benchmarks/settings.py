@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import keras
 import torch
 
 from benchmarks.networks import NETWORKS, Batch, Network, make_batch
@@ -24,6 +25,23 @@ class Settings:
     batch: int | None = None
     networks: tuple[str, ...] | None = None
     clock: str = "wall"
+    dtype: str = "float32"
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """What the twin computes in where that is not float32."""
+        return torch.bfloat16 if self.dtype == "bfloat16" else None
+
+    def make(self, network: Network) -> keras.Model:
+        """Our network, computing in the chosen type."""
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(
+            "float32" if self.dtype == "float32" else f"mixed_{self.dtype}"
+        )
+        try:
+            return network.ours()
+        finally:
+            keras.config.set_dtype_policy(before)
 
     def chosen(self, default: tuple[str, ...]) -> list[Network]:
         return [NETWORKS[name] for name in self.networks or default]

@@ -40,8 +40,7 @@ def twin_train(
     twin.train()
     loss_function = twin_loss(network)
     optimizer = torch.optim.SGD(twin.parameters(), LEARNING_RATE, momentum=MOMENTUM)
-    x, y = batch.nchw, batch.twin_targets
-    device = x.device.type
+    device = batch.images.device.type
     total = torch.zeros((), device=device)
 
     def loss_of(x, y):
@@ -53,12 +52,12 @@ def twin_train(
         loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)
         update = torch.compile(lambda: optimizer.step(), dynamic=False)
 
-    def step():
+    def step(batch=batch):
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(x, y)
+        loss = loss_of(batch.nchw, batch.twin_targets)
         loss.backward()
         update()
-        total.add_(loss.detach())
+        return total.add_(loss.detach())
 
     return step
 
@@ -87,3 +86,39 @@ def twin_predict(twin: torch.nn.Module, batch: Batch, compiled: bool = False, au
             return function(x)
 
     return step
+
+
+def _repeated(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """The host's copy of a batch, `count` times over."""
+    return tensor.cpu().repeat(count, *[1] * (tensor.dim() - 1))
+
+
+def keras_epoch(network: Network, model: keras.Model, batch: Batch, count: int) -> Step:
+    """`fit` on `count` batches."""
+    compile_keras(network, model, jit_compile=True)
+    images = _repeated(batch.images, count).numpy()
+    targets = _repeated(batch.targets, count).numpy()
+    return lambda: model.fit(images, targets, batch_size=len(batch.images), verbose=0)
+
+
+def twin_epoch(
+    network: Network, twin: torch.nn.Module, batch: Batch, count: int, autocast=None
+) -> Step:
+    """The loop that an expert writes around `twin_train`, over a `DataLoader`."""
+    device = batch.images.device
+    step = twin_train(network, twin, batch, compiled=True, autocast=autocast)
+    data = torch.utils.data.TensorDataset(
+        _repeated(batch.images, count), _repeated(batch.targets, count)
+    )
+    loader = torch.utils.data.DataLoader(
+        data, len(batch.images), shuffle=True, pin_memory=device.type == "cuda"
+    )
+
+    def epoch() -> float:
+        twin.train()
+        for images, targets in loader:
+            moved = (t.to(device, non_blocking=True) for t in (images, targets))
+            loss = step(Batch(*moved, batch.maps))
+        return loss.item()
+
+    return epoch

@@ -112,8 +112,10 @@ class MultigridConv(PyramidLayer):
 
     def run(self, grids, training) -> list:
         """The layer on native tensors, dropping aside: what layers that hold this one call."""
-        mixed = self.mix(grids, self.units, self.dropouts, training)
-        return [unit.normalize(x, training) for unit, x in zip(self.units, mixed, strict=True)]
+        return [
+            unit.normalize(self.convolve(grids, i, unit, self.dropouts, training), training)
+            for i, unit in enumerate(self.units)
+        ]
 
     def call(self, inputs, training=None):
         grids = self.enter(inputs)[: len(self.filters)]

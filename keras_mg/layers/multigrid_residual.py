@@ -152,12 +152,15 @@ class MultigridResidual(PyramidLayer):
             x if p is None else p.run(x, training)
             for p, x in zip(self.projections, grids, strict=True)
         ]
-        mixed = self.mix(grids, self.first, self.dropouts[:count], training)
-        inner = [u.normalize(x, training) for u, x in zip(self.first, mixed, strict=True)]
-        mixed = self.mix(inner, self.second, self.dropouts[count:], training)
+        inner = [
+            unit.normalize(self.convolve(grids, i, unit, self.dropouts[:count], training), training)
+            for i, unit in enumerate(self.first)
+        ]
         outputs = [
-            u.normalize(x, training, shortcut)
-            for u, x, shortcut in zip(self.second, mixed, shortcuts, strict=True)
+            unit.normalize(
+                self.convolve(inner, i, unit, self.dropouts[count:], training), training, shortcut
+            )
+            for i, (unit, shortcut) in enumerate(zip(self.second, shortcuts, strict=True))
         ]
         return self.leave(outputs)
 

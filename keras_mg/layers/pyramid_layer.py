@@ -49,26 +49,22 @@ class PyramidLayer(keras.layers.Layer):
         self.check_shapes([tuple(g.shape) for g in grids])
         return [ops.to_native(g, self.data_format) for g in grids]
 
-    def mix(self, grids, units, dropouts, training) -> list:
-        """The convolutions of `units`, one per grid, of each grid with its neighbours' channels.
+    def convolve(self, grids, i: int, unit, dropouts, training):
+        """The convolution of `unit` of grid `i` with its neighbours' channels.
 
         Args:
             grids: native tensors, finest first.
-            units: a `Convolution` for each of them.
-            dropouts: a layer between concatenation and convolution for each of them, or none.
+            i: the grid's number.
+            unit: a `Convolution`.
+            dropouts: a layer between concatenation and convolution for each grid, or none.
             training: whether the dropouts drop.
         """
         data_format = ops.native_format(self.data_format)
-        if not dropouts:
-            return [
-                ops.resample_conv(grids, i, u.kernel, u.bias, u.kernel_size // 2, data_format)
-                for i, u in enumerate(units)
-            ]
-        mixed = ops.resample_concat(grids, data_format)
-        return [
-            u.convolve(d(x, training=training))
-            for u, d, x in zip(units, dropouts, mixed, strict=True)
-        ]
+        if dropouts:
+            mixed = ops.resampled_grid(grids, i, data_format)
+            return unit.convolve(dropouts[i](mixed, training=training))
+        padding = unit.kernel_size // 2
+        return ops.resample_conv(grids, i, unit.kernel, unit.bias, padding, data_format)
 
     def leave(self, grids) -> list:
         """Native tensors back in the layer's data format."""

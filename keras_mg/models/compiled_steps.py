@@ -172,6 +172,7 @@ class CompiledSteps:
         self.variables = list(model.trainable_variables)
         self.parameters = [v.value for v in self.variables]
         self.backend = backend
+        self.device = None if not model.weights else model.weights[0].value.device
         self.train_step = ForwardStep(model, backend, training=True)
         self.test_step = ForwardStep(model, backend, training=False)
         self.predict_graph: ByShape | None = None
@@ -228,11 +229,18 @@ class CompiledSteps:
             stacklevel=2,
         )
 
+    def _unpack(self, data):
+        from keras_mg.ops import torch_graph
+
+        if self.device is not None:
+            data = torch_graph.on_device(data, self.device)
+        return keras.utils.unpack_x_y_sample_weight(data)
+
     def train(self, data):
         """One training step; None where it cannot be captured."""
         import torch
 
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._unpack(data)
         for parameter in self.parameters:
             parameter.grad = None
         result = self._or_none(x, True, lambda: self.train_step.run(x, y, sample_weight))
@@ -269,13 +277,13 @@ class CompiledSteps:
 
     def test(self, data):
         """One test step; None where it cannot be captured."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._unpack(data)
         result = self._or_none(x, False, lambda: self.test_step.run(x, y, sample_weight))
         return None if result is None else result[1]
 
     def predict(self, data):
         """The predictions of one batch; None where the step cannot be captured."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, _, _ = self._unpack(data)
         return self._or_none(x, False, lambda: _run(self._predict_graph(), (x,)))
 
 

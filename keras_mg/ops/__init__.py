@@ -28,3 +28,4 @@ from keras_mg.ops.grids import halved as halved
 from keras_mg.ops.grids import pool_grids as pool_grids
 from keras_mg.ops.grids import resample_concat as resample_concat
 from keras_mg.ops.grids import resample_conv as resample_conv
+from keras_mg.ops.grids import resampled_grid as resampled_grid

@@ -46,11 +46,13 @@ def resample_concat(grids: Sequence, data_format: str) -> list:
     Returns:
         As many tensors of the same sides.
     """
-    mixed = []
-    for i, x in enumerate(grids):
-        finer, coarser = _neighbours(grids, i, data_format)
-        mixed.append(_concatenate(finer, x, coarser, data_format))
-    return mixed
+    return [resampled_grid(grids, i, data_format) for i in range(len(grids))]
+
+
+def resampled_grid(grids: Sequence, i: int, data_format: str):
+    """What grid `i` becomes in `resample_concat`."""
+    finer, coarser = _neighbours(grids, i, data_format)
+    return _concatenate(finer, grids[i], coarser, data_format)
 
 
 def resample_conv(grids: Sequence, i: int, kernel, bias, padding: int, data_format: str):

@@ -10,6 +10,7 @@ from unittest import mock
 import torch
 import torch._dynamo.config
 import torch._inductor.config
+from keras import tree
 from torch._dynamo import lookup_backend
 from torch._dynamo.exc import BackendCompilerFailed
 
@@ -134,6 +135,20 @@ def _own_code(function: Callable) -> Callable:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+def on_device(nest, device: torch.device):
+    """The tensors of `nest` on `device`.
+
+    A graph whose inputs are elsewhere copies them in each run, and waits for it.
+    """
+
+    def move(leaf):
+        if isinstance(leaf, torch.Tensor) and leaf.device != device:
+            return leaf.to(device, non_blocking=True)
+        return leaf
+
+    return nest if device.type == "cpu" else tree.map_structure(move, nest)
 
 
 def match_layout(variables: Sequence, others: Sequence) -> None:

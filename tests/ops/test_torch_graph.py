@@ -62,3 +62,12 @@ def test_match_layout():
     assert slot.value.stride() == kernel.value.stride()
     assert torch.equal(slot.value.detach(), before)
     assert other.value.is_contiguous()
+
+
+def test_tensors_are_brought_to_the_device():
+    x, weight = torch.ones(2, 3), torch.ones(2)
+    nest = ({"a": x}, None, 3, weight)
+    assert torch_graph.on_device(nest, torch.device("cpu")) is nest
+    moved = torch_graph.on_device(nest, torch.device("meta"))
+    assert moved[0]["a"].device.type == moved[3].device.type == "meta"
+    assert moved[1:3] == (None, 3)

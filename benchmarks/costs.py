@@ -101,7 +101,7 @@ def peak_of_training(kind: str, variant: str, *arguments) -> float:
         before = _resident()
         work()
         return _resident() - before
-    if torch.cuda.is_available():
+    if arguments[-1]["device"] == "cuda":
         work()
         return torch.cuda.max_memory_allocated() / 2**20
     return _peak_of_tensors(work)
@@ -173,11 +173,11 @@ def startup(settings: Settings):
     return [Figures("import keras_mg after keras", "s", values, compared=False)]
 
 
-def _work(network) -> tuple[float, float]:
+def _work(network, dtype: torch.dtype) -> tuple[float, float]:
     """Multiply-accumulates of an image's forward pass, and bytes that the layers read and write.
 
     The former are counted on our network. The latter are the twin's, as if each of its layers read
-    its input and its parameters once and wrote its output once, in float32.
+    its input and its parameters once and wrote its output once.
     """
     from keras_mg import ops
 
@@ -187,7 +187,7 @@ def _work(network) -> tuple[float, float]:
     def count(module, inputs, output):
         nonlocal moved
         tensors = [*inputs, output, *module.parameters(recurse=False)]
-        moved += sum(t.numel() * 4 for t in tensors if isinstance(t, torch.Tensor))
+        moved += sum(t.numel() * dtype.itemsize for t in tensors if isinstance(t, torch.Tensor))
 
     for module in twin.modules():
         if not list(module.children()):
@@ -227,7 +227,7 @@ def limits(settings: Settings):
             ),
         }
         timing = settings.time(network.name, variants)
-        multiplied, moved = (x * len(batch.images) / 1e9 for x in _work(network))
+        multiplied, moved = (x * len(batch.images) / 1e9 for x in _work(network, dtype))
         for what, unit, most, work in (
             ("multiply-accumulates per second", "G/s", most_multiplied, multiplied),
             ("bytes per second through the layers", "GB/s", most_moved, moved),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from keras import tree
@@ -14,12 +13,12 @@ from keras import tree
 MAX_SHAPES = 8
 
 
-def signature(arguments) -> tuple:
-    """What a graph of these arguments depends on: their nesting, shapes and types."""
-    return tuple(
-        None if leaf is None else (tuple(leaf.shape), leaf.dtype)
-        for leaf in tree.flatten(arguments)
-    )
+class CannotCapture(Exception):
+    """The first run of a captured step failed; the cause is torch's error.
+
+    Torch's tracer raises whatever it meets, so the step itself may be at fault. Whether it is, an
+    eager run tells.
+    """
 
 
 class ByShape:
@@ -36,43 +35,31 @@ class ByShape:
         self.compiled: dict[tuple, Callable] = {}
         self.last: tuple | None = None
 
-    def choose(self, arguments) -> tuple[Callable, bool]:
-        """The compiled or the eager form of the step, and whether it was compiled just now."""
+    def run(self, *arguments):
+        """The step's result.
+
+        Raises:
+            CannotCapture: if the first run of a graph fails.
+        """
+        import torch
+
         from keras_mg.ops import torch_graph
 
-        key = signature(arguments)
+        key = torch_graph.describe(arguments)
         repeated, self.last = key == self.last, key
         if key in self.compiled:
-            return self.compiled[key], False
+            return self.compiled[key](*arguments)
         if self.compiled and not (repeated and len(self.compiled) < MAX_SHAPES):
-            return self.function, False
-        self.compiled[key] = torch_graph.compile_graph(self.function, self.backend, **self.options)
-        return self.compiled[key], True
-
-
-class CannotCapture(Exception):
-    """Torch could not capture a step as one graph; nothing of it has run."""
-
-
-def _run(graph: ByShape, arguments):
-    """The result of a step.
-
-    Raises:
-        CannotCapture: if torch fails while it captures; the cause is torch's error.
-    """
-    import torch
-
-    step, is_new = graph.choose(arguments)
-    if not is_new:
-        return step(*arguments)
-    try:
-        return step(*arguments)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        # Torch's tracer raises whatever it meets. If the step itself is at fault, the eager step
-        # that follows raises the plain error.
-        raise CannotCapture from error
+            return self.function(*arguments)
+        step = torch_graph.compile_graph(self.function, self.backend, **self.options)
+        try:
+            result = step(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise CannotCapture from error
+        self.compiled[key] = step
+        return result
 
 
 class ForwardStep:
@@ -91,26 +78,25 @@ class ForwardStep:
         self.model = model
         self.backend = backend
         self.training = training
-        self.takes_training = "training" in inspect.signature(model.compute_loss).parameters
-        self.tracker: Any = next(iter(model.metrics), None)  # Keras's mean of the loss comes first
-        self._use(0)
+        self.extent = 0
+        self.graph = self._captured(0)
 
-    def _use(self, extent: int) -> None:
-        self.extent = extent
-        parts = (self._all, self._network_and_loss, self._network)
-        part = parts[extent]
+    def _captured(self, extent: int) -> ByShape:
+        part = (self._all, self._network_and_loss, self._network)[extent]
 
         def captured(*arguments):
             # A function of its own per step: torch keys its graphs by them.
             return part(*arguments)
 
-        self.graph = ByShape(captured, self.backend, training=self.training)
+        return ByShape(captured, self.backend, training=self.training)
 
     def _loss(self, x, y, y_pred, sample_weight):
-        options = {"training": self.training} if self.takes_training else {}
-        loss = self.model.compute_loss(x, y, y_pred, sample_weight, **options)
+        # As Keras's own steps do it: what a subclass overrides must be called the same way.
+        loss = self.model._compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=self.training
+        )
         samples = tree.flatten(x)[0].shape[0]
-        self.tracker.update_state(loss.detach(), sample_weight=samples)
+        self.model._loss_tracker.update_state(loss.detach(), sample_weight=samples)
         _clear_losses(self.model)
         return self.model.optimizer.scale_loss(loss) if self.training else loss
 
@@ -119,7 +105,9 @@ class ForwardStep:
         return self.model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def _network(self, x):
-        return self.model(x, training=self.training)
+        if self.model._call_has_training_arg:
+            return self.model(x, training=self.training)
+        return self.model(x)
 
     def _network_and_loss(self, x, y, sample_weight):
         y_pred = self._network(x)
@@ -135,19 +123,27 @@ class ForwardStep:
         Raises:
             CannotCapture: where not even the network can be captured.
         """
-        try:
-            result = _run(self.graph, (x,) if self.extent == 2 else (x, y, sample_weight))
-        except CannotCapture:
-            if self.extent == 2:
-                raise
-            self._use(self.extent + 1)
-            return self.run(x, y, sample_weight)
-        if self.extent == 0:
-            return result
-        if self.extent == 1:
-            y_pred, loss = result
+        failure: CannotCapture | None = None
+        for extent in range(self.extent, 3):
+            graph = self.graph if extent == self.extent else self._captured(extent)
+            try:
+                result = self._run(graph, extent, x, y, sample_weight)
+            except CannotCapture as error:
+                failure = failure or error
+            else:
+                # A lesser extent is taken for good once it has worked where the larger one failed.
+                self.extent, self.graph = extent, graph
+                return result
+        assert failure is not None
+        raise failure
+
+    def _run(self, graph: ByShape, extent: int, x, y, sample_weight):
+        if extent == 0:
+            return graph.run(x, y, sample_weight)
+        if extent == 1:
+            y_pred, loss = graph.run(x, y, sample_weight)
         else:
-            y_pred = result
+            y_pred = graph.run(x)
             loss = self._loss(x, y, y_pred, sample_weight)
         return loss, self._logs(x, y, y_pred, sample_weight)
 
@@ -171,8 +167,10 @@ class CompiledSteps:
         self.failure: tuple | None = None
         self.variables = list(model.trainable_variables)
         self.parameters = [v.value for v in self.variables]
+        self.weights = [w.value for w in model.weights]
+        self.trained = [w.requires_grad for w in self.weights]
         self.backend = backend
-        self.device = None if not model.weights else model.weights[0].value.device
+        self.device = self.weights[0].device if self.weights else None
         self.train_step = ForwardStep(model, backend, training=True)
         self.test_step = ForwardStep(model, backend, training=False)
         self.predict_graph: ByShape | None = None
@@ -180,8 +178,14 @@ class CompiledSteps:
         self.constants = [] if self.variables else list(model.weights)
         self.versions: list = []
         self.update_graph: Callable | None = None
+        self.update_settings: list = []
+        self.updates = 0  # graphs of the update so far
         _make_axes_capturable(model)
         _clear_losses(model)
+
+    def are_stale(self) -> bool:
+        """Whether weights were frozen or released since, which Keras's own steps notice, too."""
+        return [w.requires_grad for w in self.weights] != self.trained
 
     def _predict_graph(self) -> ByShape:
         """The prediction step; in a model without trainable weights, weights are constants of it.
@@ -200,7 +204,7 @@ class CompiledSteps:
         self.versions = versions
 
         def predict(x):
-            return model(x, training=False)
+            return model(x, training=False) if model._call_has_training_arg else model(x)
 
         self.predict_graph = ByShape(
             predict, self.backend, constant_weights=_is_on_cpu(self.constants)
@@ -208,20 +212,26 @@ class CompiledSteps:
         return self.predict_graph
 
     def _or_none(self, x, training: bool, step: Callable):
-        """The step's result, or None where the network cannot be captured."""
+        """The step's result, or None where the eager step has to take over."""
         try:
             return step()
         except CannotCapture as error:
-            self.failed = True
             self.failure = (error.__cause__, x, training)
             return None
 
-    def warn(self) -> None:
-        """Say once which layer could not be captured."""
+    def settle(self, eager_step_worked: bool) -> None:
+        """Once the eager step has run in place of a captured one: give up, or try again next time.
+
+        If the eager step worked, the network cannot be captured, and a warning says once which
+        layer is to blame. If it failed, too, the batch was at fault.
+        """
         if self.failure is None:
             return
         error, x, training = self.failure
         self.failure = None
+        if not eager_step_worked:
+            return
+        self.failed = True
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         warnings.warn(
             f"jit_compile=True: {blame(self.model, x, training)} of model '{self.model.name}' "
@@ -232,8 +242,7 @@ class CompiledSteps:
     def _unpack(self, data):
         from keras_mg.ops import torch_graph
 
-        if self.device is not None:
-            data = torch_graph.on_device(data, self.device)
+        data = torch_graph.to_tensors(data, self.device)
         return keras.utils.unpack_x_y_sample_weight(data)
 
     def train(self, data):
@@ -256,24 +265,29 @@ class CompiledSteps:
     def _update(self, gradients) -> None:
         from keras_mg.ops import torch_graph
 
-        model, variables = self.model, self.variables
+        optimizer, variables = self.model.optimizer, self.variables
+        settings = _settings(optimizer)
+        if self.update_graph is not None and settings == self.update_settings:
+            self.update_graph(gradients)
+            return
 
         def update(gradients):
-            model.optimizer.apply(gradients, variables)
+            optimizer.apply(gradients, variables)
 
-        if self.update_graph is None:
+        self.updates += 1
+        compiled = update
+        if self.updates <= MAX_SHAPES:
             compiled = torch_graph.compile_graph(update, self.backend)
-            try:
-                compiled(gradients)
-            except Exception:
-                # Keras's conditions on values (loss scaling, gradient accumulation, some schedules)
-                # need the host. The update is a small part of a step.
-                self.update_graph = update
-                update(gradients)
-            else:
-                self.update_graph = compiled
-            return
-        self.update_graph(gradients)
+        try:
+            compiled(gradients)
+        except Exception as error:
+            if not torch_graph.is_capture_error(error):
+                raise
+            # Keras's conditions on values (loss scaling, gradient accumulation, some schedules)
+            # need the host. The update is a small part of a step.
+            compiled = update
+            update(gradients)
+        self.update_graph, self.update_settings = compiled, _settings(optimizer)
 
     def test(self, data):
         """One test step; None where it cannot be captured."""
@@ -283,8 +297,24 @@ class CompiledSteps:
 
     def predict(self, data):
         """The predictions of one batch; None where the step cannot be captured."""
+        import torch
+
+        if torch.is_grad_enabled():
+            return None  # the graphs have no backward pass
         x, _, _ = self._unpack(data)
-        return self._or_none(x, False, lambda: _run(self._predict_graph(), (x,)))
+        return self._or_none(x, False, lambda: self._predict_graph().run(x))
+
+
+def _settings(optimizer) -> list:
+    """The numbers of an optimizer that are constants of its captured update."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    own = [
+        (name, value)
+        for name, value in vars(optimizer).items()
+        if value is None or isinstance(value, (bool, int, float, str))
+    ]
+    own.append(("learning rate", id(getattr(optimizer, "_learning_rate", None))))
+    return own if inner is None else own + _settings(inner)
 
 
 def _is_on_cpu(variables) -> bool:
@@ -299,22 +329,18 @@ def _clear_losses(model: keras.Model) -> None:
 
 def _make_axes_capturable(model: keras.Model) -> None:
     # Keras stores these axes in a list of its own kind, which torch's tracer does not know.
-    for layer in _leaves(model):
+    for layer in model._flatten_layers():
         axes = getattr(layer, "_reduction_axes", None)
         if isinstance(layer, keras.layers.BatchNormalization) and axes is not None:
             object.__setattr__(layer, "_reduction_axes", tuple(axes))
 
 
-def _leaves(model) -> list[keras.layers.Layer]:
-    layers = []
-    for layer in model.layers:
-        layers += _leaves(layer) if isinstance(layer, keras.Model) else [layer]
-    return layers
-
-
 def blame(model: keras.Model, x, training: bool) -> str:
     """Name the first layer of `model` that cannot be captured, given a batch that it was fed."""
-    layer = find_uncapturable(model, x, training)
+    try:
+        layer = find_uncapturable(model, x, training)
+    except Exception:
+        layer = None  # the model has just run, so the search is at fault
     if layer is None:
         return "the whole"
     return f"layer '{layer.name}' ({type(layer).__name__})"
@@ -322,20 +348,24 @@ def blame(model: keras.Model, x, training: bool) -> str:
 
 def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Layer | None:
     """The first layer that cannot be captured; None if there is none or it cannot be told."""
+    import torch
+
     from keras_mg.ops import torch_graph
 
+    # Of layers that are called with one argument: how others are fed cannot be told.
     calls = {
         node.operation: node.arguments.args[0]
         for nodes in getattr(model, "_nodes_by_depth", {}).values()
         for node in nodes
-        if not node.is_input and node.arguments.args
+        if not node.is_input and len(node.arguments.args) == 1
     }
     layers = [layer for layer in getattr(model, "layers", ()) if layer in calls]
     if not layers:
         return None
     # Keras takes a list of one output for the output itself.
     outputs = {str(i): calls[layer] for i, layer in enumerate(layers)}
-    feeds = keras.Model(model.inputs, outputs)(x, training=False)
+    with torch.no_grad():
+        feeds = keras.Model(model.inputs, outputs)(x, training=False)
     for i, layer in enumerate(layers):
         feed = feeds[str(i)]
         takes_training = "training" in inspect.signature(layer.call).parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 
 import keras
 
@@ -23,20 +24,25 @@ class Model(keras.Model):
     everything else is Keras's. The difference is `jit_compile` in `compile()`:
 
     - `True` captures forward pass, loss and metrics as one torch graph, its backward pass as
-      another and the optimizer's update as a third, and compiles them. The first step on a new
-      batch shape compiles (seconds to minutes); a shape that does not recur, such as a partial last
-      batch, runs eagerly.
+      another and the optimizer's update as a third, and compiles them. The first batch shape
+      compiles at once (seconds to minutes), a further one when it comes twice in a row; other
+      shapes, such as that of a partial last batch, run eagerly.
     - `False` runs eagerly.
     - `"auto"` (the default) compiles on a CUDA device and runs eagerly on a CPU.
 
     `remat=True` in `compile()` trades time for memory: of each layer of `keras_mg.layers` that is
-    part of the model, training keeps the input alone and computes the rest once more in the
-    backward pass. Results do not change. Torch only.
+    part of a functional `Model`, or of one inside it, training keeps the input alone and computes
+    the rest once more in the backward pass. Results do not change. Torch only.
 
-    As with every compiled Keras model, changes of layers (`trainable` among them) take effect at
-    the next `compile()`. Where a layer cannot be captured (a `Dropout` with a `seed`, a layer that
-    calls other libraries), a warning names it and the model runs eagerly. Random layers draw other
-    numbers compiled than eagerly.
+    As with every compiled Keras model, changes of layers take effect at the next `compile()`; those
+    of `trainable` and of the optimizer's settings at the next step. Where a layer cannot be
+    captured (one that calls other libraries, and of the random ones all but a `Dropout` without a
+    `seed`), a warning names it and the model runs eagerly; a loss or a metric that needs numbers on
+    the host stays out of the graph. `Dropout` draws other numbers compiled than eagerly.
+
+    In a model without trainable weights, such as one from `deploy`, a compiled `predict` on a CPU
+    makes constants of the weights. It notices `assign`, `set_weights`, loading and in-place changes
+    of the tensors, but not writes to their `.data`.
 
     On other backends the model is Keras's in every respect.
 
@@ -92,10 +98,15 @@ class Model(keras.Model):
                 f"`keras.RematScope`). Received: backend={keras.backend.backend()!r}"
             )
         super().compile(*args, **kwargs)
-        for layer in self._flatten_layers():
-            if isinstance(layer, Model):
-                layer._remat = remat
-                layer._find_recomputed_layers()
+        models = [layer for layer in self._flatten_layers() if isinstance(layer, Model)]
+        for model in models:
+            model._remat = remat
+        if sum(model._find_recomputed_layers() for model in models) == 0 and remat:
+            warnings.warn(
+                f"remat=True: model '{self.name}' has no layer that can be recomputed. These are "
+                "the layers of keras_mg.layers in a keras_mg.Model(inputs, outputs).",
+                stacklevel=2,
+            )
         requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
         self._jit_compile_request = requested
         self._compiled_steps = None
@@ -107,15 +118,18 @@ class Model(keras.Model):
 
             torch_optimizers.keep_rate_on_device(self.optimizer)
 
-    def _find_recomputed_layers(self) -> None:
+    def _find_recomputed_layers(self) -> int:
+        """Mark the layers that `remat` is for, and say how many there are."""
         # Not at each call, which would take long, longest while torch traces it.
-        found = set()
+        found, smoothers = set(), 0
         for layer in self.layers:
             if isinstance(layer, layers.MgNetSmoother):
                 layer.recomputes = self._remat and _can_be_recomputed(layer)
+                smoothers += layer.recomputes
             elif self._remat and _can_be_recomputed(layer):
                 found.add(id(layer))
         object.__setattr__(self, "_recomputed_layers", frozenset(found))
+        return len(found) + smoothers
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -160,7 +174,8 @@ class Model(keras.Model):
         """Make one of Keras's three functions, which would wrap a compiled step once more."""
         own = getattr(type(self), step) is getattr(Model, step)
         compiles = self.jit_compile
-        if _is_torch() and own and compiles:
+        # Keras's own compiling breaks a step apart: done where it is asked for, not by "auto".
+        if _is_torch() and compiles and (own or self._jit_compile_request == "auto"):
             self.jit_compile = False
         try:
             return make(force)
@@ -177,9 +192,9 @@ class Model(keras.Model):
         return self._make(super().make_predict_function, "predict_step", force)
 
     def _steps(self) -> CompiledSteps | None:
-        if not _is_torch() or not self.jit_compile or self.run_eagerly:
+        if not _is_torch() or not self.jit_compile or self.run_eagerly or not self.built:
             return None
-        if self._compiled_steps is None:
+        if self._compiled_steps is None or self._compiled_steps.are_stale():
             self._compiled_steps = CompiledSteps(self, self.torch_backend)
         return None if self._compiled_steps.failed else self._compiled_steps
 
@@ -216,9 +231,13 @@ class Model(keras.Model):
 
     def _eagerly(self, steps: CompiledSteps | None, step, args):
         """Keras's own step; where it had to replace a compiled one, with a warning."""
-        result = step(*args)
-        if steps is not None:
-            steps.warn()
+        worked = False
+        try:
+            result = step(*args)
+            worked = True
+        finally:
+            if steps is not None:
+                steps.settle(worked)
         return result
 
 
@@ -279,12 +298,16 @@ _OWN_LAYERS = tuple(value for value in vars(layers).values() if isinstance(value
 
 
 def _can_be_recomputed(layer) -> bool:
-    parts = layer._flatten_layers()
-    return (
-        isinstance(layer, _OWN_LAYERS)
-        and all(isinstance(part, (*_OWN_LAYERS, keras.layers.Dropout)) for part in parts)
-        and not any(part.activity_regularizer for part in parts)
+    # Of a subclass nobody knows what a second call changes.
+    return type(layer) in _OWN_LAYERS and all(
+        (type(part) in _OWN_LAYERS or _is_unseeded_dropout(part)) and not part.activity_regularizer
+        for part in layer._flatten_layers()
     )
+
+
+def _is_unseeded_dropout(layer) -> bool:
+    # One with a seed draws from a counter of its own, which a second call moves on.
+    return type(layer) is keras.layers.Dropout and layer.seed is None
 
 
 def _recomputed(function):

@@ -28,7 +28,8 @@ def constant(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
         array: few numbers that come back in every batch.
         like: a tensor of floats.
     """
-    if torch.compiler.is_compiling():
+    # A tensor that is made without any record of gradients cannot be kept for steps that have one.
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
         return torch.as_tensor(array, dtype=like.dtype, device=like.device)
     key = (array.tobytes(), array.dtype.str, array.shape, like.dtype, like.device)
     known = _constants.get(key)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from unittest import mock
 
+import keras
+import numpy as np
 import torch
 import torch._dynamo.config
 import torch._inductor.config
 from keras import tree
 from torch._dynamo import lookup_backend
-from torch._dynamo.exc import BackendCompilerFailed
+from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
 
 # In a graph with a backward pass, inductor's own choice of layouts moves the gradients of kernels
 # from one order to another: a training step of R-MG-18 takes 1.15 times as long. Without a backward
@@ -33,6 +35,10 @@ def _only_tensor_guards(entries) -> list[bool]:
     ]
 
 
+# What `_capturing` replaces belongs to the whole process.
+_one_capture = threading.RLock()
+
+
 @contextmanager
 def _capturing() -> Iterator[None]:
     """Inside, more of Keras can be captured.
@@ -48,10 +54,15 @@ def _capturing() -> Iterator[None]:
         return answer
 
     with (
-        mock.patch.object(torch.backends.mps, "is_available", is_available),
+        _one_capture,
         torch._dynamo.config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True),
     ):
-        yield
+        original = torch.backends.mps.is_available
+        setattr(torch.backends.mps, "is_available", is_available)  # noqa: B010
+        try:
+            yield
+        finally:
+            setattr(torch.backends.mps, "is_available", original)  # noqa: B010
 
 
 def compile_graph(
@@ -137,18 +148,36 @@ def _own_code(function: Callable) -> Callable:
     return copy
 
 
-def on_device(nest, device: torch.device):
-    """The tensors of `nest` on `device`.
+def describe(nest) -> tuple:
+    """All that a graph of these tensors depends on: nesting, shapes, layouts, types and devices."""
+    if isinstance(nest, torch.Tensor):
+        return nest.shape, nest.stride(), nest.dtype, nest.device, nest.requires_grad
+    if isinstance(nest, dict):
+        return (dict, *((key, describe(value)) for key, value in nest.items()))
+    if isinstance(nest, (list, tuple)):
+        return (type(nest), *map(describe, nest))
+    return type(nest), repr(nest)
+
+
+def to_tensors(nest, device: torch.device | None):
+    """The arrays and tensors of `nest` as tensors on `device`, if one is given.
 
     A graph whose inputs are elsewhere copies them in each run, and waits for it.
     """
 
     def move(leaf):
-        if isinstance(leaf, torch.Tensor) and leaf.device != device:
+        if isinstance(leaf, (np.ndarray, np.generic)):
+            leaf = keras.ops.convert_to_tensor(leaf)
+        if isinstance(leaf, torch.Tensor) and device is not None and leaf.device != device:
             return leaf.to(device, non_blocking=True)
         return leaf
 
-    return nest if device.type == "cpu" else tree.map_structure(move, nest)
+    return tree.map_structure(move, nest)
+
+
+def is_capture_error(error: Exception) -> bool:
+    """Whether torch says that it cannot capture or compile, in which case nothing has run."""
+    return isinstance(error, TorchDynamoException)
 
 
 def match_layout(variables: Sequence, others: Sequence) -> None:

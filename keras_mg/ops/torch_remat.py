@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 import torch
+from keras.src.backend.common.variables import AutocastScope, get_autocast_scope
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 _recomputing: ContextVar[bool] = ContextVar("recomputing", default=False)
@@ -18,17 +19,20 @@ def is_recomputing() -> bool:
 
 
 @contextlib.contextmanager
-def _recomputation() -> Iterator[None]:
+def _recomputation(dtype: str | None) -> Iterator[None]:
     token = _recomputing.set(True)
     try:
-        yield
+        # The pass runs outside the layer, whose weights were cast for it.
+        with AutocastScope(dtype):
+            yield
     finally:
         _recomputing.reset(token)
 
 
 def _contexts():
     """What surrounds the function in the forward pass, and what in the backward pass."""
-    return contextlib.nullcontext(), _recomputation()
+    scope = get_autocast_scope()
+    return contextlib.nullcontext(), _recomputation(None if scope is None else scope.dtype)
 
 
 def recomputed(function: Callable) -> Callable:

@@ -381,11 +381,11 @@ def test_losses_and_metrics_of_keras(loss, metric):
 def test_a_shape_is_compiled_at_once_or_when_it_comes_twice_in_a_row():
     _, model = fit(plain, sgd, True)
     steps = model._compiled_steps
-    assert [key[0][0] for key in steps.train_step.graph.compiled] == [(BATCH, 8, 8, 3)]
+    assert [tuple(key[1][0]) for key in steps.train_step.graph.compiled] == [(BATCH, 8, 8, 3)]
     x, y = data()
     for _ in range(2):
         model.fit(x[:6], y[:6], batch_size=3, epochs=1, verbose=0)
-    assert [key[0][0][0] for key in steps.train_step.graph.compiled] == [BATCH, 3]
+    assert [key[1][0][0] for key in steps.train_step.graph.compiled] == [BATCH, 3]
     before = unique_graphs()
     model.fit(x, y, batch_size=BATCH, epochs=3, verbose=0)
     assert unique_graphs() == before
@@ -451,3 +451,158 @@ def test_the_code_that_inductor_makes_trains_as_eager_does():
     assert len(graphs(model)) == 1
     assert_moves(compiled, model, plain)
     assert_same(eager, compiled, tolerance=1e-5)
+
+
+def compiled_model(build=plain, **options):
+    model = build()
+    model.torch_backend = "aot_eager"
+    model.compile(sgd(), crossentropy(), jit_compile=True, **options)
+    return model
+
+
+@pytest.mark.filterwarnings("error:jit_compile")
+def test_single_batches_of_numpy_arrays_are_captured():
+    results = []
+    x, y = data()
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        model = compiled_model() if jit_compile else plain()
+        if not jit_compile:
+            model.compile(sgd(), crossentropy())
+        model(x[:1])
+        logs = [model.train_on_batch(x, y), model.test_on_batch(x.astype("float64"), y)]
+        results.append({"logs": logs, "y": model.predict_on_batch(x), "w": model.get_weights()})
+    assert not model._compiled_steps.failed
+    assert len(graphs(model)) == 1
+    assert_same(*results)
+
+
+def test_a_bad_batch_raises_and_changes_nothing_about_the_graphs():
+    x, y = data()
+    model = compiled_model()
+    with pytest.raises(Exception, match="(?i)out of bounds|index"):
+        model.train_on_batch(x, y + 100)
+    with pytest.raises(ValueError, match="(?i)shape"):
+        model.train_on_batch(x[:, :, :, :2], y)
+    assert np.isfinite(model.train_on_batch(x, y))
+    steps = model._compiled_steps
+    assert (steps.failed, steps.train_step.extent, steps.failure) == (False, 0, None)
+
+
+class OwnMetrics(keras_mg.Model):
+    """Keras's own pattern of a loss that the model computes and tracks."""
+
+    @property
+    def metrics(self):
+        if not hasattr(self, "own"):
+            self.own = keras.metrics.Mean(name="own")
+        return [self.own]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        self.own.update_state(y_pred[:, 0])
+        return keras.ops.mean(keras.ops.square(y_pred[:, 0] - keras.ops.cast(y, "float32")))
+
+
+class NoMetrics(keras_mg.Model):
+    @property
+    def metrics(self):
+        return []
+
+
+@pytest.mark.parametrize("kind", [OwnMetrics, NoMetrics])
+def test_metrics_of_a_subclass(kind):
+    def build():
+        images, x = trunk()
+        return kind(images, keras.layers.Dense(CLASSES)(x))
+
+    eager, _ = fit(build, sgd, False, metrics=[])
+    compiled, model = fit(build, sgd, True, metrics=[])
+    assert len(graphs(model)) == 1
+    assert eager.pop("history") == compiled.pop("history")
+    assert_same(eager, compiled)
+
+
+def test_freezing_without_compile_counts_from_the_next_step():
+    results = []
+    x, y = data()
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        model = compiled_model() if jit_compile else plain()
+        if not jit_compile:
+            model.compile(sgd(), crossentropy())
+        model.fit(x, y, verbose=0, shuffle=False)
+        model.layers[1].trainable = False
+        frozen = [array(w) for w in model.layers[1].weights]
+        model.fit(x, y, verbose=0, shuffle=False)
+        for before, after in zip(frozen, model.layers[1].weights, strict=True):
+            np.testing.assert_array_equal(before, array(after))
+        results.append({"weights": model.get_weights()})
+    assert len(graphs(model)) == 1
+    assert_same(*results)
+
+
+def test_settings_of_the_optimizer_count_from_the_next_step():
+    results = []
+    x, y = data()
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        model = compiled_model() if jit_compile else plain()
+        optimizer = keras.optimizers.AdamW(0.01)
+        model.compile(optimizer, crossentropy(), jit_compile=jit_compile)
+        model.torch_backend = "aot_eager"
+        model.fit(x, y, verbose=0, shuffle=False)
+        optimizer.weight_decay = 5.0
+        model.fit(x, y, verbose=0, shuffle=False)
+        optimizer.learning_rate = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+        model.fit(x, y, verbose=0, shuffle=False)
+        results.append({"weights": model.get_weights()})
+    assert len(graphs(model)) == 1
+    assert_same(*results, tolerance=1e-6)
+
+
+def test_a_model_that_is_built_by_its_first_prediction_is_captured():
+    class Own(keras_mg.Model):
+        def __init__(self):
+            super().__init__()
+            self.unit = ConvNormActivation(4)
+            self.head = keras.layers.Dense(CLASSES)
+
+        def call(self, x, training=None):
+            return self.head(keras.ops.mean(self.unit(x, training=training), (1, 2)))
+
+    model = compiled_model(Own)
+    x, y = data()
+    model.predict(x, verbose=0)
+    model.fit(x, y, verbose=0)
+    assert len(graphs(model)) == 1
+
+
+def test_a_batch_norm_inside_a_layer_of_the_users_own():
+    class Composite(keras.layers.Layer):
+        def build(self, shape):
+            self.norm = keras.layers.BatchNormalization()
+            self.norm.build(shape)
+
+        def call(self, x, training=None):
+            return self.norm(x, training=training)
+
+    _, model = fit(with_head(Composite), sgd, True)
+    assert len(graphs(model)) == 1
+
+
+def test_auto_compiles_on_cuda_but_not_a_step_of_the_users_own(monkeypatch):
+    from keras_mg.models import model as module
+
+    class Own(keras_mg.Model):
+        def train_step(self, data):
+            return {"loss": keras.ops.zeros(())}
+
+    monkeypatch.setattr(module, "_on_cuda", lambda: True)
+    image = keras.Input((4,))
+    for kind, compiles in ((keras_mg.Model, True), (Own, False)):
+        model = kind(image, keras.layers.Dense(2)(image))
+        model.torch_backend = "aot_eager"
+        model.compile("sgd", "mse")
+        before = unique_graphs()
+        model.fit(np.ones((4, 4), "float32"), np.ones((4, 2), "float32"), verbose=0)
+        assert (unique_graphs() > before) is compiles

@@ -48,6 +48,16 @@ def nested():
     return keras_mg.Model(image, keras.layers.Dense(CLASSES)(trunk(image)))
 
 
+def mgnet(**options):
+    image = keras.Input((16, 16, 3))
+    x = layers.ConvNormActivation(8, **options)(image)
+    u, r = layers.MgNetSmoother(8, **options)(x)
+    u, r = layers.MgNetRestriction(8, **options)([u, r])
+    u = layers.MgNetSmoother(8, return_residual=False, **options)([u, r])
+    x = keras.layers.GlobalAveragePooling2D()(u)
+    return keras_mg.Model(image, keras.layers.Dense(CLASSES)(x))
+
+
 def half_frozen():
     model = pyramid()
     model.layers[1].trainable = False
@@ -59,6 +69,7 @@ NETWORKS = {
     "pyramid": pyramid,
     "dropout": lambda: pyramid(0.5),
     "bfloat16": lambda: pyramid(dtype="mixed_bfloat16"),
+    "MgNet in bfloat16": lambda: mgnet(dtype="mixed_bfloat16"),
     "batch norm of Keras": with_batch_norm,
     "nested": nested,
     "half frozen": half_frozen,
@@ -159,3 +170,25 @@ def test_only_a_boolean_is_taken():
 def test_other_backends_say_what_to_use():
     with pytest.raises(ValueError, match="RematScope"):
         pyramid().compile("sgd", "mse", remat=True)
+
+
+@torch_only
+def test_a_model_in_which_nothing_can_be_recomputed_says_so():
+    image = keras.Input((4,))
+    model = keras_mg.Model(image, keras.layers.Dense(2)(image), name="plain")
+    with pytest.warns(UserWarning, match="remat=True: model 'plain' has no layer"):
+        model.compile("sgd", "mse", remat=True)
+
+
+@torch_only
+def test_what_a_second_call_might_change_is_not_recomputed():
+    class Counting(layers.ConvNormActivation):
+        calls = 0
+
+    image = keras.Input((8, 8, 3))
+    seeded = layers.MultigridConv((4,), dropout=0.5)
+    x = seeded([layers.ConvNormActivation(4)(Counting(4)(image))])[0]
+    model = keras_mg.Model(image, x)
+    seeded.dropouts[0].seed = 3
+    model.compile("sgd", "mse", remat=True)
+    assert model._recomputed_layers == {id(model.layers[2])}

@@ -1,6 +1,7 @@
 """Capturing functions as graphs, and the layouts and kernels that go with it."""
 
 import keras
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -65,9 +66,31 @@ def test_match_layout():
 
 
 def test_tensors_are_brought_to_the_device():
-    x, weight = torch.ones(2, 3), torch.ones(2)
+    x, weight = torch.ones(2, 3), np.ones(2)
     nest = ({"a": x}, None, 3, weight)
-    assert torch_graph.on_device(nest, torch.device("cpu")) is nest
-    moved = torch_graph.on_device(nest, torch.device("meta"))
+    same = torch_graph.to_tensors(nest, torch.device("cpu"))
+    assert same[0]["a"] is x
+    assert same[3].shape == (2,)
+    moved = torch_graph.to_tensors(nest, torch.device("meta"))
     assert moved[0]["a"].device.type == moved[3].device.type == "meta"
     assert moved[1:3] == (None, 3)
+
+
+def test_what_a_graph_depends_on():
+    x = torch.ones(2, 3, 4)
+    cases = [
+        x,
+        (x,),
+        [x],
+        (x, None),
+        {"a": x},
+        {"b": x},
+        x[:1],
+        x.double(),
+        x.permute(1, 0, 2).contiguous().permute(1, 0, 2),
+        x.clone().requires_grad_(),
+        x.to("meta"),
+    ]
+    described = [torch_graph.describe(case) for case in cases]
+    assert len(set(described)) == len(cases)
+    assert torch_graph.describe({"a": (torch.zeros(2, 3, 4),)}) == torch_graph.describe({"a": (x,)})

@@ -53,7 +53,7 @@ def inference(settings: Settings):
 
 
 def fit(settings: Settings):
-    """A step of `fit`, compiled and eager, and the twin's compiled and eager."""
+    """The step that `fit` runs on a batch, compiled and eager, and the twin's (see `epoch`)."""
     results = []
     for network in settings.chosen(ALL):
         ours, twin = _pair(network, settings)

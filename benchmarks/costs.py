@@ -234,5 +234,5 @@ def limits(settings: Settings):
         ):
             base = "large matrix product" if unit == "G/s" else "copy of 256 MiB"
             values = {base: most} | {v: work / timing.best(v) for v in variants}
-            results.append(Figures(f"{network.name}, {what}", unit, values))
+            results.append(Figures(f"{network.name}, {what}", unit, values, more_is_better=True))
     return results

@@ -72,7 +72,7 @@ NETWORKS = {
             twins.RMG34,
             (224, 224, 3),
             1000,
-            batch=2,
+            batch=4,
             gpu_batch=128,
         ),
         Network(

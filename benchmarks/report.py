@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.timing import Timing
 
+MOST_BARS = 40  # of a picture that can still be read
 PACKAGES = ("keras-mg", "keras", "torch", "numpy")
 
 
@@ -25,6 +26,7 @@ class Figures:
     unit: str
     values: Mapping[str, float]
     compared: bool = True  # whether ratios to the first variant mean something
+    more_is_better: bool = False
 
     @property
     def base(self) -> str:
@@ -110,16 +112,20 @@ def draw(path: Path, title: str, results: Sequence[Timing | Figures]) -> None:
     for r in results:
         names = list(r.seconds if isinstance(r, Timing) else r.values)
         rows += [(f"{r.name}: {v}", r.ratio(v)) for v in names[1:]]
-    if not rows:
+    if not 0 < len(rows) <= MOST_BARS:
         return
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(rows)))
     labels, ratios = zip(*rows, strict=True)
-    bars = axes.barh(labels, ratios, color=["#2a7" if r <= 1.05 else "#c73" for r in ratios])
+    more = any(isinstance(r, Figures) and r.more_is_better for r in results)
+    good = [more or r <= 1.05 for r in ratios]
+    bars = axes.barh(labels, ratios, color=["#2a7" if g else "#c73" for g in good])
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(0, max(1.2, *ratios) * 1.1)
     axes.invert_yaxis()
-    axes.set_xlabel(f"relative to {results[0].base} (1 = as fast, less is better)")
+    better = "more" if more else "less"
+    bases = " or ".join(dict.fromkeys(r.base for r in results))
+    axes.set_xlabel(f"relative to {bases} (1 = the same, {better} is better)")
     axes.set_title(title)
     figure.savefig(path, dpi=120, bbox_inches="tight")
     plt.close(figure)

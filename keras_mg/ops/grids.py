@@ -72,7 +72,7 @@ def resample_conv(grids: Sequence, i: int, kernel, bias, padding: int, data_form
     x = grids[i]
     finer, coarser = _neighbours(grids, i, data_format)
     if finer is None and coarser is not None and backend.splits_upsampling(x, kernel, padding):
-        return backend.conv2d_upsampled(x, coarser, kernel, bias)
+        return backend.conv2d_upsampled(x, coarser, kernel, bias, data_format)
     x = _concatenate(finer, x, coarser, data_format)
     return backend.conv2d(x, kernel, bias, 1, padding, 1, data_format)
 

@@ -65,9 +65,11 @@ def splits_upsampling(x, kernel, padding: int) -> bool:
     return False
 
 
-def conv2d_upsampled(x, coarse, kernel, bias):
-    """Never called: see `splits_upsampling`."""
-    raise NotImplementedError("conv2d_upsampled is for the torch backend.")
+def conv2d_upsampled(x, coarse, kernel, bias, data_format: str):
+    """3x3 convolution of `x` concatenated with `coarse` upsampled by 2."""
+    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
+    above = upsample(coarse, x.shape[rows], x.shape[columns], data_format)
+    return conv2d(concatenate([x, above], data_format), kernel, bias, 1, 1, 1, data_format)
 
 
 def batch_norm(
@@ -100,8 +102,8 @@ def batch_norm(
 
 
 def recomputed(function):
-    """Never called: `keras_mg.Model.compile(remat=True)` is for torch."""
-    raise NotImplementedError("recomputed is for the torch backend.")
+    """`function`, of which the backward pass keeps the inputs alone and repeats the rest."""
+    return keras.remat(function)
 
 
 def relu(x):

@@ -72,7 +72,7 @@ def splits_upsampling(x, kernel, padding: int) -> bool:
     return x.device.type == "cpu" and whole and square and n * height * width >= _SPLIT_PIXELS
 
 
-def conv2d_upsampled(x, coarse, kernel, bias):
+def conv2d_upsampled(x, coarse, kernel, bias, data_format: str):
     """3x3 convolution of `x` concatenated with `coarse` upsampled by 2, which is never made.
 
     Each pixel of `coarse` stands under 2x2 pixels, so of the nine taps that read upsampled pixels

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from keras_mg import ops  # noqa: E402
+from keras_mg.ops import keras_ops  # noqa: E402
 from tests.support import reference  # noqa: E402
 
 torch_only = pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch's gradients")
@@ -89,10 +90,16 @@ def test_in_bfloat16():
     assert (y - exact).abs().max() <= 0.02 * exact.abs().max()
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="of the other backends")
 def test_other_backends_compute_the_formula():
-    kernel, _ = variables(8, 6, 3)
-    x = keras.ops.ones((2, 100, 100, 5))
-    assert not ops.backend.splits_upsampling(x, kernel, 1)
-    with pytest.raises(NotImplementedError, match="torch backend"):
-        ops.backend.conv2d_upsampled(x, x, kernel, None)
+    kernel, bias = variables(8, 6, 3)
+    fine, coarse = (native(2, c, s, s).detach() for c, s in ((5, 80), (3, 40)))
+    x, above = (t.permute(0, 2, 3, 1).contiguous().numpy() for t in (fine, coarse))
+    assert not keras_ops.splits_upsampling(x, kernel, 1)
+    y = keras_ops.conv2d_upsampled(x, above, kernel, bias, "channels_last")
+    weight = torch.tensor(keras.ops.convert_to_numpy(kernel)).permute(3, 2, 0, 1)
+    mixed = torch.cat([fine, torch.nn.functional.interpolate(coarse, scale_factor=2.0)], 1)
+    formula = torch.nn.functional.conv2d(
+        mixed, weight, torch.tensor(keras.ops.convert_to_numpy(bias)), 1, 1
+    ).permute(0, 2, 3, 1)
+    difference = np.abs(keras.ops.convert_to_numpy(y) - formula.numpy()).max()
+    assert difference <= 1e-5 * formula.abs().max()

@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser(CASES, NETWORKS).parse_args(arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(options.threads)
+    # A twin that falls back to eager execution would be an unfair comparison, and silent.
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     settings = Settings(
         device,
         options.threads,

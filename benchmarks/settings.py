@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -43,8 +43,15 @@ class Settings:
         finally:
             keras.config.set_dtype_policy(before)
 
-    def chosen(self, default: tuple[str, ...]) -> list[Network]:
-        return [NETWORKS[name] for name in self.networks or default]
+    def chosen(self, default: tuple[str, ...]) -> Iterator[Network]:
+        """The networks to measure, each with an empty store of graphs.
+
+        Torch keeps few graphs per function, and the twins share theirs, such as the optimizer's
+        step: from the fifth network on it would run eagerly.
+        """
+        for name in self.networks or default:
+            torch._dynamo.reset()
+            yield NETWORKS[name]
 
     def batch_of(self, network: Network) -> Batch:
         own = network.batch if self.device == "cpu" else network.gpu_batch

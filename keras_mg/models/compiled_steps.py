@@ -266,13 +266,19 @@ class CompiledSteps:
         from keras_mg.ops import torch_graph
 
         optimizer, variables = self.model.optimizer, self.variables
-        settings = _settings(optimizer)
+        missing = [gradient is None for gradient in gradients]
+        settings = _settings(optimizer) + missing
         if self.update_graph is not None and settings == self.update_settings:
             self.update_graph(gradients)
             return
+        kept = range(len(gradients))
+        if any(missing) and optimizer.built and _applies_as_keras(optimizer):
+            # Keras leaves these variables out with a warning, which cannot be captured.
+            optimizer._filter_empty_gradients(gradients, variables)
+            kept = [i for i in kept if not missing[i]]
 
         def update(gradients):
-            optimizer.apply(gradients, variables)
+            optimizer.apply([gradients[i] for i in kept], [variables[i] for i in kept])
 
         self.updates += 1
         compiled = update
@@ -287,7 +293,7 @@ class CompiledSteps:
             # need the host. The update is a small part of a step.
             compiled = update
             update(gradients)
-        self.update_graph, self.update_settings = compiled, _settings(optimizer)
+        self.update_graph, self.update_settings = compiled, _settings(optimizer) + missing
 
     def test(self, data):
         """One test step; None where it cannot be captured."""
@@ -315,6 +321,11 @@ def _settings(optimizer) -> list:
     ]
     own.append(("learning rate", id(getattr(optimizer, "_learning_rate", None))))
     return own if inner is None else own + _settings(inner)
+
+
+def _applies_as_keras(optimizer) -> bool:
+    """Whether `apply` is that of Keras's plain optimizers, not one that wraps another's."""
+    return type(optimizer).apply is keras.optimizers.SGD.apply
 
 
 def _is_on_cpu(variables) -> bool:

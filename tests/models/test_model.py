@@ -461,6 +461,27 @@ def test_a_bad_batch_raises_and_changes_nothing_about_the_graphs():
     assert (steps.failed, steps.train_step.extent, steps.failure) == (False, 0, None)
 
 
+class Idle(keras.layers.Layer):
+    """Has a weight that its output does not depend on."""
+
+    def build(self, shape):
+        self.idle = self.add_weight(shape=(3,), name="idle")
+
+    def call(self, x):
+        return x * 2.0
+
+
+def test_the_update_is_captured_where_a_weight_has_no_gradient():
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        eager, _ = fit(with_head(Idle), sgd, False)
+    before = unique_graphs()
+    with pytest.warns(UserWarning, match=r"Gradients do not exist for variables \['idle.*/idle'\]"):
+        compiled, model = fit(with_head(Idle), sgd, True)
+    assert len(graphs(model)) == 1
+    assert unique_graphs() - before == 2
+    assert_same(eager, compiled)
+
+
 class OwnMetrics(keras_mg.Model):
     """Keras's own pattern of a loss that the model computes and tracks."""
 

@@ -271,7 +271,7 @@ class CompiledSteps:
         if self.update_graph is not None and settings == self.update_settings:
             self.update_graph(gradients)
             return
-        kept = range(len(gradients))
+        kept = list(range(len(gradients)))
         if any(missing) and optimizer.built and _applies_as_keras(optimizer):
             # Keras leaves these variables out with a warning, which cannot be captured.
             optimizer._filter_empty_gradients(gradients, variables)

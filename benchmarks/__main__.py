@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -36,11 +37,15 @@ def parser(cases, networks) -> argparse.ArgumentParser:
         choices=["float32", "bfloat16"],
         help="bfloat16 is mixed precision (default: bfloat16 on cuda, float32 on a CPU)",
     )
+    p.add_argument(
+        "--seconds", type=float, help="begin no further network after so many (default: no limit)"
+    )
     p.add_argument("--output-dir", type=Path, default=HERE, help="default: benchmarks/")
     return p
 
 
 def main(arguments: list[str] | None = None) -> None:
+    import keras
     import torch
 
     from benchmarks import report
@@ -50,9 +55,6 @@ def main(arguments: list[str] | None = None) -> None:
 
     options = parser(CASES, NETWORKS).parse_args(arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(options.threads)
-    # A twin that falls back to eager execution would be an unfair comparison, and silent.
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
     settings = Settings(
         device,
         options.threads,
@@ -62,16 +64,26 @@ def main(arguments: list[str] | None = None) -> None:
         options.clock,
         options.dtype or ("bfloat16" if device == "cuda" else "float32"),
     )
+    settings.prepare()
     options.output_dir.mkdir(parents=True, exist_ok=True)
     notes = f"{settings.dtype}, {options.rounds} rounds, {options.clock} clock."
-    for name in CASES if "all" in options.names else options.names:
-        results = CASES[name](settings)
-        text = report.heading(name, device, options.threads, notes) + "\n\n"
-        text += report.table(results)
-        print(text, flush=True)
-        report.append(options.output_dir / "RESULTS.md", text)
-        title = f"{name}: {report.hardware(device, options.threads)}"
-        report.draw(options.output_dir / f"{name}_{device}.png", title, results)
+    end = time.monotonic() + (options.seconds or float("inf"))
+    with keras.device(device):
+        for name in CASES if "all" in options.names else options.names:
+            heading = report.heading(name, device, options.threads, notes)
+            record = report.Record(options.output_dir / "RESULTS.md", heading)
+            try:
+                for result in CASES[name](settings):
+                    record.add(result)
+                    if time.monotonic() > end:
+                        record.remark(
+                            f"Ended after {options.seconds:.0f} s; more was to be measured."
+                        )
+                        return
+            finally:
+                title = f"{name}: {report.hardware(device, options.threads)}"
+                picture = options.output_dir / f"{name}_{device}.png"
+                report.draw(picture, title, record.results)
 
 
 if __name__ == "__main__":

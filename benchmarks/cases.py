@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from benchmarks import costs, formulations, steps
 from benchmarks.networks import FLAGSHIPS, make_twin, parameters
@@ -10,7 +10,7 @@ from benchmarks.report import Figures
 from benchmarks.settings import Settings
 from benchmarks.timing import Timing
 
-Case = Callable[[Settings], list[Timing | Figures]]
+Case = Callable[[Settings], Iterator[Timing | Figures]]
 
 ALL = (*FLAGSHIPS, "RMG34", "SegPMG", "tiny")
 
@@ -26,7 +26,6 @@ def _pair(network, settings):
 
 def train(settings: Settings):
     """A training step, eager: ours and the twin."""
-    results = []
     for network in settings.chosen(FLAGSHIPS):
         ours, twin = _pair(network, settings)
         batch = settings.batch_of(network)
@@ -34,13 +33,11 @@ def train(settings: Settings):
             "PyTorch": steps.twin_train(network, twin, batch, autocast=settings.autocast),
             "keras_mg": steps.keras_train(network, ours, batch),
         }
-        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
-    return results
+        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
 
 
 def inference(settings: Settings):
     """Inference of a batch, eager: ours and the twin."""
-    results = []
     for network in settings.chosen(FLAGSHIPS):
         ours, twin = _pair(network, settings)
         batch = settings.batch_of(network)
@@ -48,13 +45,11 @@ def inference(settings: Settings):
             "PyTorch": steps.twin_predict(twin, batch, autocast=settings.autocast),
             "keras_mg": steps.keras_predict(network, ours, batch),
         }
-        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
-    return results
+        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
 
 
 def fit(settings: Settings):
     """The step that `fit` runs on a batch, compiled and eager, and the twin's (see `epoch`)."""
-    results = []
     for network in settings.chosen(ALL):
         ours, twin = _pair(network, settings)
         second = make_twin(network, settings.device)
@@ -65,13 +60,11 @@ def fit(settings: Settings):
             "PyTorch": steps.twin_train(network, second, batch, False, autocast),
             "keras_mg": steps.keras_train(network, settings.make(network), batch),
         }
-        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
-    return results
+        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
 
 
 def epoch(settings: Settings):
     """Training on many batches: `fit` itself, and the twin's loop over a `DataLoader`."""
-    results = []
     for network in settings.chosen(("MgNet", "tiny")):
         ours, twin = _pair(network, settings)
         count = 64 if network.name == "tiny" else 8
@@ -81,15 +74,13 @@ def epoch(settings: Settings):
             "keras_mg compiled": steps.keras_epoch(network, ours, batch, count),
         }
         name = f"{network.name}, {count} batches of {len(batch.images)}"
-        results.append(settings.time(name, variants))
-    return results
+        yield settings.time(name, variants)
 
 
 def predict(settings: Settings):
     """A batch of `predict`, compiled, eager and in deployment form, and the twin."""
     import keras_mg
 
-    results = []
     for network in settings.chosen(ALL):
         ours, twin = _pair(network, settings)
         second = make_twin(network, settings.device)
@@ -103,13 +94,11 @@ def predict(settings: Settings):
             "keras_mg": steps.keras_predict(network, settings.make(network), batch),
             "deployed": steps.keras_predict(network, keras_mg.deploy(ours), batch),
         }
-        results.append(settings.time(f"{network.name}, batch {len(batch.images)}", variants))
-    return results
+        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
 
 
 def remat(settings: Settings):
     """A training step with and without `remat`, eager and compiled."""
-    results = []
     for network in settings.chosen(FLAGSHIPS):
         batch = settings.batch_of(network)
         for compiled, how in ((False, "eager"), (True, "compiled")):
@@ -120,8 +109,7 @@ def remat(settings: Settings):
                 for name, recomputes in (("keras_mg", False), ("keras_mg, remat", True))
             }
             name = f"{network.name}, batch {len(batch.images)}, {how}"
-            results.append(settings.time(name, variants))
-    return results
+            yield settings.time(name, variants)
 
 
 CASES: dict[str, Case] = {

@@ -25,9 +25,16 @@ STEPS = 3  # training steps after which the peak of memory has been reached
 
 
 def _in_new_process(function: str, *arguments, cache: str | None = None) -> float:
-    """The number that a function of this module prints in a process of its own."""
+    """The number that a function of this module gives in a process of its own.
+
+    Its last argument are the settings, as a dictionary.
+    """
     values = ", ".join(map(repr, arguments))
-    code = f"from benchmarks import costs; print(costs.{function}({values}))"
+    device = arguments[-1]["device"]
+    code = (
+        "import keras; from benchmarks import costs\n"
+        f"with keras.device({device!r}): print(costs.{function}({values}))"
+    )
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     if cache is not None:
         environment["TORCHINDUCTOR_CACHE_DIR"] = cache
@@ -51,7 +58,7 @@ TRAINING = {
 
 def _step(name: str, compiled: bool, settings: dict, ours: bool, remat: bool = False):
     chosen = Settings(**settings)
-    torch.set_num_threads(chosen.threads)
+    chosen.prepare()
     network = NETWORKS[name]
     batch = chosen.batch_of(network)
     if ours:
@@ -113,9 +120,10 @@ def peak_of_training(kind: str, variant: str, *arguments) -> float:
 
 def memory(settings: Settings):
     """Peak memory of training, each variant in a process of its own."""
-    results = []
-    # Compilers and what they need are in the process, too, so that it is measured eagerly alone.
-    kinds = (("tensors", False), ("tensors", True), ("process", False))
+    kinds = [("tensors", False), ("tensors", True)]
+    if settings.device == "cpu":
+        # Compilers and what they need are in the process, too, so that it is measured eagerly alone.
+        kinds.append(("process", False))
     for network in settings.chosen(FLAGSHIPS):
         for kind, compiled in kinds:
             values = {
@@ -125,8 +133,7 @@ def memory(settings: Settings):
                 for variant in TRAINING
             }
             name = f"{network.name}, {kind}, {'compiled' if compiled else 'eager'}"
-            results.append(Figures(name, "MiB", values))
-    return results
+            yield Figures(name, "MiB", values)
 
 
 def seconds_to_first_step(name: str, ours: bool, settings: dict) -> float:
@@ -138,7 +145,6 @@ def seconds_to_first_step(name: str, ours: bool, settings: dict) -> float:
 
 def compilation(settings: Settings):
     """Seconds to the end of the first compiled training step, with an empty and a filled cache."""
-    results = []
     for network in settings.chosen(FLAGSHIPS):
         seconds: dict[str, dict[str, float]] = {"empty": {}, "filled": {}}
         for variant in ("PyTorch", "keras_mg"):
@@ -151,11 +157,8 @@ def compilation(settings: Settings):
                         asdict(settings),
                         cache=cache,
                     )
-        results += [
-            Figures(f"{network.name}, first step, {state} cache", "s", values)
-            for state, values in seconds.items()
-        ]
-    return results
+        for state, values in seconds.items():
+            yield Figures(f"{network.name}, first step, {state} cache", "s", values)
 
 
 def seconds_of_import(module: str) -> float:
@@ -174,7 +177,7 @@ def startup(settings: Settings):
     """Seconds that `import keras_mg` takes beyond Keras."""
     seconds = [seconds_of_import("keras_mg") for _ in range(settings.rounds)]
     values = {"median": median(seconds), "best": min(seconds)}
-    return [Figures("import keras_mg after keras", "s", values, compared=False)]
+    yield Figures("import keras_mg after keras", "s", values, compared=False)
 
 
 def _work(network, dtype: torch.dtype) -> tuple[float, float]:
@@ -220,7 +223,6 @@ def limits(settings: Settings):
     copy = settings.time("copy", {"copy": lambda: target.copy_(large)})
     most_multiplied = side**3 / min(map(product.best, products)) / 1e9
     most_moved = 2 * large.nbytes / copy.best("copy") / 1e9
-    results = []
     for network in settings.chosen(FLAGSHIPS):
         batch, ours = settings.batch_of(network), settings.make(network)
         variants = {
@@ -238,5 +240,4 @@ def limits(settings: Settings):
         ):
             base = "large matrix product" if unit == "G/s" else "copy of 256 MiB"
             values = {base: most} | {v: work / timing.best(v) for v in variants}
-            results.append(Figures(f"{network.name}, {what}", unit, values, more_is_better=True))
-    return results
+            yield Figures(f"{network.name}, {what}", unit, values, more_is_better=True)

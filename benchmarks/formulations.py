@@ -83,10 +83,8 @@ def _time(settings: Settings, name: str, functions, inputs, arguments):
         gradient = torch.randn_like(next(iter(functions.values()))(*inputs, *arguments))
     runs = {n: _forward(f, inputs, arguments) for n, f in functions.items()}
     both = {n: _both(f, inputs, arguments, gradient) for n, f in functions.items()}
-    return [
-        settings.time(f"{name}: forward", runs),
-        settings.time(f"{name}: forward and backward", both),
-    ]
+    yield settings.time(f"{name}: forward", runs)
+    yield settings.time(f"{name}: forward and backward", both)
 
 
 def _reordered(x, groups: int):
@@ -99,7 +97,6 @@ def _reordered(x, groups: int):
 def groups(settings: Settings):
     """The formulations of IGC_L100M2's group convolutions and its reordering, layer by layer."""
     n = settings.batch or BATCH[settings.device]
-    results = []
     for layer in layers():
         side = layer.side * layer.strides
         size = layer.kernel_size
@@ -110,11 +107,10 @@ def groups(settings: Settings):
         functions = {name: gc.FORMULATIONS[name] for name in _names(layer, settings.device)}
         chosen = gc.choose_formulation(settings.device, layer.groups, layer.inputs, layer.outputs)
         name = f"{layer.name} (runs {chosen.name})"
-        results += _time(settings, name, functions, (x, weight), arguments)
+        yield from _time(settings, name, functions, (x, weight), arguments)
     for filters, side in STAGES:
         x = _random(n, filters, side, side, settings=settings)
         functions = {"reshaped": _reordered, "keras_mg": interleaving.interleave}
         for partitions in (filters // 2, SECONDARY_PARTITIONS):
             name = f"reordering of {filters} in {partitions} at {side}x{side}"
-            results += _time(settings, name, functions, (x,), (partitions,))
-    return results
+            yield from _time(settings, name, functions, (x,), (partitions,))

@@ -64,40 +64,62 @@ def heading(case: str, device: str, threads: int, notes: str) -> str:
     return f"## {case}, {now}\n\n{hardware(device, threads)}; {versions()}. {notes}"
 
 
-def table(results: Sequence[Timing | Figures]) -> str:
-    """The results as Markdown."""
-    parts = []
-    timings = [r for r in results if isinstance(r, Timing)]
-    if timings:
-        lines = [
+def rows(result: Timing | Figures) -> list[str]:
+    """The lines of a Markdown table that one network's result is."""
+    if isinstance(result, Timing):
+        return [
+            f"| {result.name} | {v} | {1e3 * result.median(v):.2f} | {1e3 * result.best(v):.2f} "
+            f"| {result.ratio(v):.3f} | {result.best_ratio(v):.3f} |"
+            for v in result.seconds
+        ]
+    return [
+        f"| {result.name} | {v} | {value:.4g} {result.unit} "
+        f"| {f'{result.ratio(v):.3f}' if result.compared else ''} |"
+        for v, value in result.values.items()
+    ]
+
+
+def head(result: Timing | Figures) -> list[str]:
+    """The first two lines of the table that results of this kind stand in."""
+    if isinstance(result, Timing):
+        return [
             "| | variant | median ms | best ms | ratio of medians | ratio of bests |",
             "|---|---|---:|---:|---:|---:|",
         ]
-        for t in timings:
-            lines += [
-                f"| {t.name} | {v} | {1e3 * t.median(v):.2f} | {1e3 * t.best(v):.2f} "
-                f"| {t.ratio(v):.3f} | {t.best_ratio(v):.3f} |"
-                for v in t.seconds
-            ]
-        parts.append("\n".join(lines))
-    figures = [r for r in results if isinstance(r, Figures)]
-    if figures:
-        lines = ["| | variant | value | ratio |", "|---|---|---:|---:|"]
-        for f in figures:
-            for v, value in f.values.items():
-                ratio = f"{f.ratio(v):.3f}" if f.compared else ""
-                lines.append(f"| {f.name} | {v} | {value:.4g} {f.unit} | {ratio} |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    return ["| | variant | value | ratio |", "|---|---|---:|---:|"]
 
 
-def append(path: Path, text: str) -> None:
-    """Add `text` to the file of results, which keeps what it has."""
-    start = (
-        "" if path.exists() else "# Results\n\nEach run of `python -m benchmarks` adds its own.\n"
-    )
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{start}\n{text}\n")
+class Record:
+    """A file that results are added to, each as soon as it is there; what it has, it keeps.
+
+    Args:
+        path: of the file.
+        heading: of the section that the results make.
+    """
+
+    def __init__(self, path: Path, heading: str):
+        self.path = path
+        self.results: list[Timing | Figures] = []
+        if not path.exists():
+            self._write("# Results", "", "Each run of `python -m benchmarks` adds its own.")
+        self._write("", *self._printed(heading))
+
+    def add(self, result: Timing | Figures) -> None:
+        if not self.results or type(self.results[-1]) is not type(result):
+            self._write(*self._printed("", *head(result)))
+        self._write(*self._printed(*rows(result)))
+        self.results.append(result)
+
+    def remark(self, text: str) -> None:
+        self._write(*self._printed("", text))
+
+    def _printed(self, *lines: str) -> tuple[str, ...]:
+        print(*lines, sep="\n", flush=True)
+        return lines
+
+    def _write(self, *lines: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def draw(path: Path, title: str, results: Sequence[Timing | Figures]) -> None:

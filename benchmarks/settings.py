@@ -32,6 +32,13 @@ class Settings:
         """What the twin computes in where that is not float32."""
         return torch.bfloat16 if self.dtype == "bfloat16" else None
 
+    def prepare(self) -> None:
+        """Set torch up alike for both sides, in this process."""
+        torch.set_num_threads(self.threads)
+        torch.backends.cudnn.benchmark = True
+        # A twin that falls back to eager execution would be an unfair comparison, and silent.
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
+
     def make(self, network: Network) -> keras.Model:
         """Our network, computing in the chosen type."""
         before = keras.config.dtype_policy()
@@ -61,16 +68,27 @@ class Settings:
         if self.device == "cuda":
             torch.cuda.synchronize()
 
-    def time(self, name: str, variants: Mapping[str, Callable], seconds: float = 0.1) -> Timing:
+    def time(
+        self,
+        name: str,
+        variants: Mapping[str, Callable],
+        seconds: float = 0.1,
+        clock: Callable[[], float] | None = None,
+    ) -> Timing:
         """Time the variants, each called as often per round as takes about `seconds`."""
-        base = next(iter(variants.values()))
-        base()
-        once = measure(name, {"base": base}, 1, 1, synchronize=self.synchronize).best("base")
+        clock = clock or CLOCKS[self.clock]
+        calls = {}
+        for variant, function in variants.items():
+            function()
+            once = measure(
+                name, {variant: function}, 1, 1, synchronize=self.synchronize, clock=clock
+            )
+            calls[variant] = max(1, round(seconds / once.best(variant)))
         return measure(
             name,
             variants,
             rounds=self.rounds,
-            calls=max(1, round(seconds / once)),
+            calls=calls,
             synchronize=self.synchronize,
-            clock=CLOCKS[self.clock],
+            clock=clock,
         )

@@ -40,7 +40,7 @@ def measure(
     variants: Mapping[str, Callable[[], object]],
     rounds: int = 9,
     warm_up: int = 2,
-    calls: int = 1,
+    calls: Mapping[str, int] | None = None,
     synchronize: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
@@ -51,7 +51,7 @@ def measure(
         variants: functions without arguments; the first is the base.
         rounds: number of measured rounds.
         warm_up: number of rounds before them that are not measured.
-        calls: how often a variant runs per round; the seconds are per call.
+        calls: how often each variant runs per round, once if not given; the seconds are per call.
         synchronize: waits for the device, if work on it is asynchronous.
         clock: gives seconds.
 
@@ -64,11 +64,12 @@ def measure(
         start = i % len(names)
         for variant in names[start:] + names[:start]:
             function = variants[variant]
+            count = 1 if calls is None else calls[variant]
             synchronize()
             begin = clock()
-            for _ in range(calls):
+            for _ in range(count):
                 function()
             synchronize()
             if i >= warm_up:
-                seconds[variant].append((clock() - begin) / calls)
+                seconds[variant].append((clock() - begin) / count)
     return Timing(name, seconds)

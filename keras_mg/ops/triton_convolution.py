@@ -7,6 +7,7 @@ in order.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 
@@ -17,6 +18,7 @@ _INSTALLED = importlib.util.find_spec("triton") is not None
 # Triton's interpreter runs kernels on a CPU, for tests.
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _PIXELS, _CHANNELS = 32, 64  # of one program
+_MOST_PIXELS = 2**31 - _PIXELS  # the kernels count them in 32 bits
 
 
 def runs_on(device_type: str) -> bool:
@@ -32,6 +34,13 @@ def group_convolution(x, weight, strides: int, padding: int, groups: int):
             f"Received: triton {'installed' if _INSTALLED else 'missing'}, "
             f"device={x.device.type!r}"
         )
+    n, _, height, width = _output_shape(x, weight, strides, padding)
+    pixels = max(n * height * width, n * x.shape[2] * x.shape[3])
+    if pixels > _MOST_PIXELS:
+        raise ValueError(
+            f"the triton formulation takes batches of at most {_MOST_PIXELS} pixels. "
+            f"Received: pixels={pixels}"
+        )
     return _forward(x, weight, strides, padding, groups)
 
 
@@ -45,6 +54,11 @@ def _blocks(pixels: int, channels: int) -> tuple[int, int, dict]:
 def _empty(like, n: int, channels: int, height: int, width: int):
     """A channels-last tensor, which `empty` does not give where a side is 1."""
     return like.new_empty((n, height, width, channels)).permute(0, 3, 1, 2)
+
+
+def _device_of(x):
+    """Triton launches on the current device, which need not be the tensor's."""
+    return torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext()
 
 
 def _output_shape(x, weight, strides: int, padding: int) -> tuple[int, int, int, int]:
@@ -64,14 +78,15 @@ def _launch(source, weight, target, strides, padding, groups, transposed: bool) 
     per_group = weight.shape[0] // groups * outputs
     along = (inputs, outputs) if transposed else (outputs, inputs)
     over_pixels, over_channels, size = _blocks(pixels, channels)
-    convolve[(over_pixels, over_channels)](
-        source, weight, target,
-        pixels, height, width, *source.shape[2:], channels,
-        per_group, *along, *weight.stride()[2:],
-        STRIDES=strides, PADDING=padding, ROWS=weight.shape[2], COLUMNS=weight.shape[3],
-        TARGETS=channels // groups, SOURCES=source.shape[1] // groups, TRANSPOSED=transposed,
-        **size,
-    )  # fmt: skip
+    with _device_of(source):
+        convolve[(over_pixels, over_channels)](
+            source, weight, target,
+            pixels, height, width, *source.shape[2:], channels,
+            per_group, *along, *weight.stride()[2:],
+            STRIDES=strides, PADDING=padding, ROWS=weight.shape[2], COLUMNS=weight.shape[3],
+            TARGETS=channels // groups, SOURCES=source.shape[1] // groups, TRANSPOSED=transposed,
+            **size,
+        )  # fmt: skip
 
 
 # Custom operations, so that `torch.compile` takes them into its graph as they are.
@@ -108,13 +123,14 @@ def _gradients(
     over_pixels, over_channels, size = _blocks(n * height * width, channels)
     split = min(over_pixels, 64)
     parts = x.new_empty((split, *weight.shape), dtype=torch.float32)
-    sum_products[(split, over_channels, entries)](
-        x, gradient, parts,
-        n * height * width, height, width, *x.shape[2:], channels, over_pixels,
-        STRIDES=strides, PADDING=padding, ROWS=weight.shape[2], COLUMNS=weight.shape[3],
-        TARGETS=channels // groups, SOURCES=x.shape[1] // groups,
-        **size,
-    )  # fmt: skip
+    with _device_of(x):
+        sum_products[(split, over_channels, entries)](
+            x, gradient, parts,
+            n * height * width, height, width, *x.shape[2:], channels, over_pixels,
+            STRIDES=strides, PADDING=padding, ROWS=weight.shape[2], COLUMNS=weight.shape[3],
+            TARGETS=channels // groups, SOURCES=x.shape[1] // groups,
+            **size,
+        )  # fmt: skip
     # Summed in a fixed order, so that a step repeats.
     return of_x, parts.sum(0).to(weight.dtype)
 

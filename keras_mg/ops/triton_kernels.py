@@ -1,7 +1,9 @@
 """The Triton kernels of `triton_convolution`, which alone imports this module, when it runs one.
 
 Tensors are channels-last in memory. A program computes a block of pixels and channels of all the
-groups that it meets, with the channels along the lanes.
+groups that it meets, with the channels along the lanes. Sides and channels are constants of the code, and
+pixels are counted in 32 bits: dividing by a side that is not known, in 64 bits, would take most of
+the time. Places in memory have 64.
 """
 
 # mypy: disable-error-code="name-defined"
@@ -17,14 +19,16 @@ tl = importlib.import_module("triton.language")
 @triton.jit
 def convolve(
     source, weight, target,
-    pixels, target_height, target_width, source_height, source_width, channels,
+    pixels,
+    target_height: tl.constexpr, target_width: tl.constexpr,
+    source_height: tl.constexpr, source_width: tl.constexpr, channels: tl.constexpr,
     group_step, target_step, source_step, row_step, column_step,
     STRIDES: tl.constexpr, PADDING: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     TARGETS: tl.constexpr, SOURCES: tl.constexpr, TRANSPOSED: tl.constexpr,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """A block of target pixels and channels; a group has TARGETS of SOURCES channels each."""
-    pixel = (tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)).to(tl.int64)
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     here = channel < channels
     group = channel // TARGETS
@@ -44,7 +48,7 @@ def convolve(
                 y, x = row * STRIDES + r - PADDING, column * STRIDES + c - PADDING
                 meets = (y >= 0) & (x >= 0)
             meets = meets & (y < source_height) & (x < source_width) & (pixel < pixels)
-            place = ((image * source_height + y) * source_width + x) * source_channels
+            place = ((image * source_height + y) * source_width + x).to(tl.int64) * source_channels
             for s in range(SOURCES):
                 k = tl.load(first + s * source_step + r * row_step + c * column_step, here, 0.0).to(
                     tl.float32
@@ -56,7 +60,7 @@ def convolve(
                 ).to(tl.float32)
                 total += k[None, :] * v
     tl.store(
-        target + pixel[:, None] * channels + channel[None, :],
+        target + pixel.to(tl.int64)[:, None] * channels + channel[None, :],
         total.to(target.dtype.element_ty),
         (pixel < pixels)[:, None] & here[None, :],
     )
@@ -65,7 +69,8 @@ def convolve(
 @triton.jit
 def sum_products(
     x, gradient, parts,
-    pixels, height, width, source_height, source_width, channels, blocks,
+    pixels, height: tl.constexpr, width: tl.constexpr,
+    source_height: tl.constexpr, source_width: tl.constexpr, channels: tl.constexpr, blocks,
     STRIDES: tl.constexpr, PADDING: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     TARGETS: tl.constexpr, SOURCES: tl.constexpr,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -80,16 +85,18 @@ def sum_products(
     source_channels = channels // TARGETS * SOURCES
     total = tl.zeros((CHANNELS,), tl.float32)
     for block in range(part, blocks, tl.num_programs(0)):
-        pixel = (block * PIXELS + tl.arange(0, PIXELS)).to(tl.int64)
+        pixel = block * PIXELS + tl.arange(0, PIXELS)
         column = pixel % width
         row = pixel // width % height
         image = pixel // width // height
         y_in, x_in = row * STRIDES + r - PADDING, column * STRIDES + c - PADDING
         meets = (y_in >= 0) & (y_in < source_height) & (x_in >= 0) & (x_in < source_width)
         meets = (meets & (pixel < pixels))[:, None] & here[None, :]
-        place = ((image * source_height + y_in) * source_width + x_in) * source_channels
+        place = (image * source_height + y_in) * source_width + x_in
+        place = place.to(tl.int64) * source_channels
+        there = pixel.to(tl.int64)[:, None] * channels + channel[None, :]
         v = tl.load(x + place[:, None] + member[None, :], meets, 0.0).to(tl.float32)
-        d = tl.load(gradient + pixel[:, None] * channels + channel[None, :], meets, 0.0)
+        d = tl.load(gradient + there, meets, 0.0)
         total += tl.sum(v * d.to(tl.float32), 0)
     entries = SOURCES * ROWS * COLUMNS
     tl.store(parts + (part * channels + channel) * entries + entry, total, here)

@@ -77,13 +77,13 @@ def test_compiled_is_bit_identical_to_eager(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.NETWORKS)
 @pytest.mark.filterwarnings("error:jit_compile")
-def test_the_code_that_inductor_makes_trains_as_eager_does(name, monkeypatch):
+def test_the_code_that_inductor_makes_trains_as_eager_does(name):
     from torch._inductor import config
 
-    # Else inductor draws random numbers of its own.
-    monkeypatch.setattr(config, "fallback_random", True)
     eager, *_ = fit(name, False)
-    compiled, model, start = fit(name, True, "inductor")
+    # Else inductor draws random numbers of its own.
+    with config.patch(fallback_random=True):
+        compiled, model, start = fit(name, True, "inductor")
     assert len(support.graphs(model)) == 1
     assert_trained(compiled, model, start)
     support.assert_same(eager, compiled, tolerance=1e-5)

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import cases, networks, report, steps, timing  # noqa: E402
+from benchmarks.settings import Settings  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -66,7 +67,7 @@ def test_calls_are_averaged_and_the_device_is_awaited():
         {"a": lambda: clock.spend(1)},
         rounds=2,
         warm_up=0,
-        calls=5,
+        calls={"a": 5},
         synchronize=lambda: waited.append(clock.now),
         clock=clock,
     )
@@ -99,28 +100,36 @@ def test_every_step_runs_and_trains():
     assert steps.keras_predict(network, ours, batch)().shape == (2, 10)
 
 
-def test_tables_name_every_variant():
+def test_the_record_names_every_variant_and_keeps_what_was_there(tmp_path, capsys):
+    path = tmp_path / "RESULTS.md"
     results = [
         timing.Timing("net", {"PyTorch": [1.0], "keras_mg": [1.25]}),
+        timing.Timing("other", {"PyTorch": [1.0], "keras_mg": [0.5]}),
         report.Figures("peak", "MiB", {"PyTorch": 100.0, "keras_mg": 104.0}),
         report.Figures("speed", "GB/s", {"copy": 10.0}, compared=False),
     ]
-    text = report.table(results)
-    assert "| net | keras_mg | 1250.00 | 1250.00 | 1.250 | 1.250 |" in text
-    assert "| peak | keras_mg | 104 MiB | 1.040 |" in text
-    assert "| speed | copy | 10 GB/s |  |" in text
-
-
-def test_results_are_added_not_replaced(tmp_path):
-    path = tmp_path / "RESULTS.md"
-    report.append(path, "one")
-    report.append(path, "two")
-    assert path.read_text().endswith("one\n\ntwo\n")
-    assert path.read_text().count("# Results") == 1
+    for heading in ("## first", "## second"):
+        record = report.Record(path, heading)
+        for i, result in enumerate(results):
+            record.add(result)
+            # Each is there at once: what follows may be cut off.
+            assert f"| {result.name} |" in path.read_text().split(heading)[1]
+            assert record.results == results[: i + 1]
+    text = path.read_text()
+    assert text.count("# Results\n") == 1
+    _, first, second = text.split("\n## ")
+    assert first.removeprefix("first") == second.removeprefix("second").removesuffix("\n") + "\n"
+    lines = text.splitlines()
+    assert lines.count("| net | keras_mg | 1250.00 | 1250.00 | 1.250 | 1.250 |") == 2
+    assert lines.count("| peak | keras_mg | 104 MiB | 1.040 |") == 2
+    assert lines.count("| speed | copy | 10 GB/s |  |") == 2
+    # One table of each kind per section.
+    assert [lines.count(report.head(r)[0]) for r in results[1:3]] == [2, 2]
+    assert capsys.readouterr().out.count("| net | keras_mg |") == 2
 
 
 def test_the_command_measures_prints_and_draws(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(Settings, "prepare", lambda self: None)
     monkeypatch.setitem(cases.CASES, "train", fake_case)
     command.main(["train", "--device", "cpu", "--output-dir", str(tmp_path), "--rounds", "1"])
     printed = capsys.readouterr().out
@@ -133,7 +142,52 @@ def test_the_command_measures_prints_and_draws(tmp_path, capsys, monkeypatch):
 
 def fake_case(settings):
     """Stands for a benchmark."""
-    return [timing.Timing("fake", {"PyTorch": [1.0], "keras_mg": [2.0]})]
+    for name in ("fake", "further"):
+        yield timing.Timing(name, {"PyTorch": [1.0], "keras_mg": [2.0]})
+
+
+def test_a_limit_of_time_keeps_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(Settings, "prepare", lambda self: None)
+    monkeypatch.setitem(cases.CASES, "train", fake_case)
+    monkeypatch.setitem(cases.CASES, "fit", fake_case)
+    limit = ["--seconds", "1e-9", "--output-dir", str(tmp_path)]
+    command.main(["train", "fit", "--device", "cpu", *limit])
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| fake | keras_mg |" in text
+    assert "further" not in text
+    assert "## fit" not in text
+    assert "more was to be measured" in text
+    assert (tmp_path / "train_cpu.png").exists()
+
+
+def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
+    def failing(settings):
+        """Breaks off."""
+        yield from fake_case(settings)
+        raise MemoryError("the second network")
+
+    monkeypatch.setattr(Settings, "prepare", lambda self: None)
+    monkeypatch.setitem(cases.CASES, "train", failing)
+    with pytest.raises(MemoryError, match="the second network"):
+        command.main(["train", "--device", "cpu", "--output-dir", str(tmp_path)])
+    assert "| further | keras_mg |" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_slow_variant_is_called_less_often():
+    clock, calls = Clock(), {"fast": 0, "slow": 0}
+
+    def variant(name, seconds):
+        def run():
+            calls[name] += 1
+            clock.spend(seconds)
+
+        return run
+
+    result = Settings(rounds=2).time(
+        "x", {"fast": variant("fast", 0.01), "slow": variant("slow", 1)}, clock=clock
+    )
+    assert result.ratio("slow") == pytest.approx(100)
+    assert calls["fast"] - calls["slow"] == 4 * 9  # of two rounds to warm up and two that count
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys):

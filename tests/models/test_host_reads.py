@@ -213,4 +213,4 @@ def test_nothing_waits_for_cuda():
                 model.fit(batches, verbose=0, callbacks=[Account()])
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-    assert not [str(w.message) for w in caught if "synchroniz" in str(w.message)]
+    assert not [str(w.message) for w in caught if "called a synchronizing" in str(w.message)]

@@ -411,14 +411,14 @@ def test_weights_set_between_steps_are_used():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_code_that_inductor_makes_trains_as_eager_does(name, monkeypatch):
+def test_the_code_that_inductor_makes_trains_as_eager_does(name):
     from torch._inductor import config
 
-    # Else inductor draws random numbers of its own.
-    monkeypatch.setattr(config, "fallback_random", True)
     scenario = {"build": plain, "optimizer": sgd, "evaluate": name in EVALUATED, **SCENARIOS[name]}
     eager, _ = fit(jit_compile=False, **scenario)
-    compiled, model = fit(jit_compile=True, backend="inductor", **scenario)
+    # Else inductor draws random numbers of its own.
+    with config.patch(fallback_random=True):
+        compiled, model = fit(jit_compile=True, backend="inductor", **scenario)
     assert len(graphs(model)) == 1
     assert_moves(compiled, model, scenario["build"])
     # bfloat16 has 8 bits, and inductor leaves out roundings between the operations it fuses.

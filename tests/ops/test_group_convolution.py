@@ -117,6 +117,7 @@ def test_on_cuda(name, shape, dtype):
     # TF32 rounds the factors of a product to 10 bits.
     tolerance = 2e-2 if dtype == torch.bfloat16 else 2e-3
     assert_equal(with_gradients(gc.FORMULATIONS[name], tensors, arguments), expected, tolerance)
+    torch.compiler.reset()
     compiled = torch.compile(gc.FORMULATIONS[name], fullgraph=True, dynamic=False)
     assert_equal(with_gradients(compiled, tensors, arguments), expected, tolerance)
 

@@ -122,7 +122,7 @@ def memory(settings: Settings):
     """Peak memory of training, each variant in a process of its own."""
     kinds = [("tensors", False), ("tensors", True)]
     if settings.device == "cpu":
-        # Compilers and what they need are in the process, too, so that it is measured eagerly alone.
+        # Eagerly alone: compilers and what they need would be in the process, too.
         kinds.append(("process", False))
     for network in settings.chosen(FLAGSHIPS):
         for kind, compiled in kinds:

@@ -68,16 +68,6 @@ def _both(function, inputs, arguments, gradient):
     return lambda: torch.autograd.grad(function(*inputs, *arguments), inputs, gradient)
 
 
-def _names(layer: Layer, device: str) -> list[str]:
-    """The formulations to time: those for narrow groups take minutes for hundreds of channels."""
-    names = [name for name in gc.FORMULATIONS if gc.available(name, device)]
-    if not gc.is_narrow(layer.inputs, layer.outputs):
-        return ["grouped", "einsum"]
-    if gc.merged_groups(layer.groups, layer.inputs, layer.outputs) == 1:
-        names.remove("merged")
-    return names
-
-
 def _time(settings: Settings, name: str, functions, inputs, arguments):
     with torch.no_grad():
         gradient = torch.randn_like(next(iter(functions.values()))(*inputs, *arguments))
@@ -104,7 +94,8 @@ def groups(settings: Settings):
         filters = layer.groups * layer.outputs
         weight = _random(filters, layer.inputs, size, size, settings=settings)
         arguments = (None, layer.strides, size // 2, layer.groups)
-        functions = {name: gc.FORMULATIONS[name] for name in _names(layer, settings.device)}
+        names = gc.candidates(settings.device, layer.groups, layer.inputs, layer.outputs)
+        functions = {name: gc.FORMULATIONS[name] for name in names}
         chosen = gc.choose_formulation(settings.device, layer.groups, layer.inputs, layer.outputs)
         name = f"{layer.name} (runs {chosen.name})"
         yield from _time(settings, name, functions, (x, weight), arguments)

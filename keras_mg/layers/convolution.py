@@ -17,11 +17,14 @@ class Convolution(keras.layers.Layer):
     side is `ceil(side / strides)`. (Keras's `padding="same"` pads at the end only when
     `strides > 1`, which gives other numbers.)
 
-    On torch, narrow groups (less than 8 channels) run in the exact formulation that
+    On torch, groups run in the exact formulation that
     `keras_mg.ops.group_convolution.choose_formulation` names with its reason: on a CPU, neighbours
-    with fewer than 4 inputs are convolved as one group with zeros between them; elsewhere the
-    library's grouped convolution runs. `KERAS_MG_GROUP_CONVOLUTION`, set before the import, names
-    another: "grouped", "merged", "depthwise", "einsum" or, on CUDA, "triton".
+    with fewer than 4 inputs are convolved as one group with zeros between them; on CUDA all
+    formulations are timed once per shape, and the fastest is taken
+    (`keras_mg.ops.measured_choice.MEASURED` tells what was found). `KERAS_MG_GROUP_CONVOLUTION`,
+    set before the import, names another for groups of less than 8 channels: "grouped", "merged",
+    "merged_16", "merged_32", "merged_64", "dense", "depthwise", "einsum" or, on CUDA, "triton";
+    "fastest" times them on every device.
 
     Args:
         filters: int, number of output channels.

@@ -231,11 +231,12 @@ class CompiledSteps:
         self.failure = None
         if not eager_step_worked:
             return
+        from keras_mg.ops import torch_graph
+
         self.failed = True
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         warnings.warn(
             f"jit_compile=True: {blame(self.model, x, training)} of model '{self.model.name}' "
-            f"cannot be captured as one graph, so the model runs eagerly. Reason: {reason}",
+            f"cannot be captured as one graph, so the model runs eagerly. Reason: {torch_graph.reason(error)}",
             stacklevel=2,
         )
 

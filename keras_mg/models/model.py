@@ -111,12 +111,19 @@ class Model(keras.Model):
         self._jit_compile_request = requested
         self._compiled_steps = None
         self._slots_laid_out = False
-        if requested == "auto" and not self.run_eagerly and _on_cuda():
+        if requested == "auto" and not self.run_eagerly and self._on_cuda():
             self.jit_compile = True
         if _is_torch():
             from keras_mg.ops import torch_optimizers
 
             torch_optimizers.keep_rate_on_device(self.optimizer)
+
+    def _on_cuda(self) -> bool:
+        if not _is_torch():
+            return False
+        # A model without weights computes where Keras puts tensors.
+        tensors = [weight.value for weight in self.weights] or [keras.ops.zeros(())]
+        return tensors[0].device.type == "cuda"
 
     def _find_recomputed_layers(self) -> int:
         """Mark the layers that `remat` is for, and say how many there are."""
@@ -324,10 +331,3 @@ def _are_functional(args, kwargs) -> bool:
 
 def _is_torch() -> bool:
     return keras.backend.backend() == "torch"
-
-
-def _on_cuda() -> bool:
-    if not _is_torch():
-        return False
-    device = keras.ops.zeros(()).device
-    return device.type == "cuda"

@@ -4,11 +4,14 @@ All take `(x, weight, bias, strides, padding, groups)`: `x` is `(batch, channels
 either memory format, `weight` is `(filters, channels / groups, height, width)`, and `bias` may be
 None. Group `g` convolves its own `channels / groups` inputs to its own `filters / groups` outputs.
 They give the numbers and gradients of `torch.nn.functional.conv2d(groups=groups)` up to rounding.
-`python -m benchmarks groups` times them against each other.
+
+On a CPU a rule that was measured chooses; on CUDA they are timed once per shape, see
+`measured_choice`. `python -m benchmarks groups` times them against each other.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,12 +19,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from keras_mg.ops import triton_convolution
+from keras_mg.ops import measured_choice, triton_convolution
 
 Formulation = Callable[..., torch.Tensor]
 
 # Channels of a vector register of float32: a CPU's convolution of a narrower group takes as long.
 _VECTOR_CHANNELS = 8
+# Channels of merged groups, for matrix units.
+_MERGED_CHANNELS = (16, 32, 64)
 
 
 def grouped(x, weight, bias, strides: int, padding: int, groups: int):
@@ -29,11 +34,19 @@ def grouped(x, weight, bias, strides: int, padding: int, groups: int):
     return F.conv2d(x, weight, bias, strides, padding, groups=groups)
 
 
-def merged(x, weight, bias, strides: int, padding: int, groups: int):
-    """Neighbouring groups convolved as one, with zeros from group to group."""
-    count = merged_groups(groups, weight.shape[1], weight.shape[0] // groups)
+def merged(x, weight, bias, strides: int, padding: int, groups: int, channels: int | None = None):
+    """Neighbouring groups convolved as one, with zeros from group to group.
+
+    As many of them as fill `channels`, by default those of a CPU's vectors.
+    """
+    count = merged_groups(groups, weight.shape[1], weight.shape[0] // groups, channels)
     weight = merge_groups(weight, groups, count)
     return F.conv2d(x, weight, bias, strides, padding, groups=groups // count)
+
+
+def dense(x, weight, bias, strides: int, padding: int, groups: int):
+    """All groups convolved as one, with zeros from group to group."""
+    return F.conv2d(x, merge_groups(weight, groups, groups), bias, strides, padding)
 
 
 def depthwise(x, weight, bias, strides: int, padding: int, groups: int):
@@ -87,6 +100,8 @@ def _add_bias(y, bias):
 FORMULATIONS: dict[str, Formulation] = {
     "grouped": grouped,
     "merged": merged,
+    **{f"merged_{c}": functools.partial(merged, channels=c) for c in _MERGED_CHANNELS},
+    "dense": dense,
     "depthwise": depthwise,
     "einsum": einsum,
     "triton": triton,
@@ -103,6 +118,24 @@ def available(name: str, device_type: str) -> bool:
     return name != "triton" or triton_convolution.runs_on(device_type)
 
 
+def candidates(device_type: str, groups: int, inputs: int, outputs: int) -> list[str]:
+    """The formulations worth timing: of those that come to the same, and in wide groups, some."""
+    if not is_narrow(inputs, outputs):
+        # The others would take minutes for hundreds of channels.
+        return ["grouped", "dense", "einsum"]
+    found, counts = [], {1, groups}
+    for name, function in FORMULATIONS.items():
+        if isinstance(function, functools.partial) or name == "merged":
+            channels = getattr(function, "keywords", {}).get("channels")
+            count = merged_groups(groups, inputs, outputs, channels)
+            if count in counts:
+                continue
+            counts.add(count)
+        if available(name, device_type):
+            found.append(name)
+    return found
+
+
 class Choice(NamedTuple):
     """A formulation and why it is taken."""
 
@@ -110,11 +143,15 @@ class Choice(NamedTuple):
     reason: str
 
 
+FASTEST = "fastest"  # stands for the formulation that is measured to be
+
+
 def _override() -> str | None:
     name = os.environ.get("KERAS_MG_GROUP_CONVOLUTION") or None
-    if name is not None and name not in FORMULATIONS:
+    known = [FASTEST, *FORMULATIONS]
+    if name is not None and name not in known:
         raise ValueError(
-            f"KERAS_MG_GROUP_CONVOLUTION must be one of {', '.join(FORMULATIONS)}. Received: {name}"
+            f"KERAS_MG_GROUP_CONVOLUTION must be one of {', '.join(known)}. Received: {name}"
         )
     return name
 
@@ -133,20 +170,27 @@ def choose_formulation(device_type: str, groups: int, inputs: int, outputs: int)
         outputs: output channels of each group.
 
     Returns:
-        The name in `FORMULATIONS`, and the reason. The environment variable
-        `KERAS_MG_GROUP_CONVOLUTION`, read when this module is imported, names another for narrow
-        groups, on devices that have it.
+        The name in `FORMULATIONS`, or "fastest" where they are timed, and the reason. The
+        environment variable `KERAS_MG_GROUP_CONVOLUTION`, read when this module is imported, names
+        another: a formulation for narrow groups, on devices that have it, or "fastest".
     """
     if groups == 1:
         return Choice("grouped", "one group is an ordinary convolution")
-    if not is_narrow(inputs, outputs):
-        return Choice("grouped", "libraries are made for groups of many channels")
-    if OVERRIDE is not None and available(OVERRIDE, device_type):
+    if OVERRIDE == FASTEST:
+        return Choice(FASTEST, "KERAS_MG_GROUP_CONVOLUTION asks for it")
+    narrow = is_narrow(inputs, outputs)
+    if narrow and OVERRIDE is not None and available(OVERRIDE, device_type):
         return Choice(OVERRIDE, "KERAS_MG_GROUP_CONVOLUTION asks for it")
-    if device_type != "cpu":
-        return Choice("grouped", f"the formulations were not measured against it on {device_type}")
     if inputs == outputs == 1:
         return Choice("grouped", "torch has kernels of its own for one channel per group")
+    if device_type == "cuda" and OVERRIDE is None:
+        if torch.are_deterministic_algorithms_enabled():
+            return Choice("grouped", "deterministic algorithms are asked for, which timing is not")
+        return Choice(FASTEST, "timed once per shape: keras_mg.ops.measured_choice.MEASURED")
+    if not narrow:
+        return Choice("grouped", "libraries are made for groups of many channels")
+    if device_type != "cpu":
+        return Choice("grouped", f"the formulations were not measured against it on {device_type}")
     if merged_groups(groups, inputs, outputs) == 1:
         return Choice("grouped", "merging gains nothing, or the number of groups does not divide")
     return Choice("merged", "a CPU takes as long for one narrow group as for a vector full of them")
@@ -155,16 +199,41 @@ def choose_formulation(device_type: str, groups: int, inputs: int, outputs: int)
 def group_convolution(x, weight, bias, strides: int, padding: int, groups: int):
     """The convolution in the formulation that `choose_formulation` takes."""
     inputs, outputs = weight.shape[1], weight.shape[0] // groups
-    choice = choose_formulation(x.device.type, groups, inputs, outputs)
-    return FORMULATIONS[choice.name](x, weight, bias, strides, padding, groups)
+    name = choose_formulation(x.device.type, groups, inputs, outputs).name
+    if name == FASTEST:
+        name = _fastest(x, weight, strides, padding, groups)
+    return FORMULATIONS[name](x, weight, bias, strides, padding, groups)
 
 
-def merged_groups(groups: int, inputs: int, outputs: int) -> int:
-    """How many neighbouring groups of so many channels each are convolved as one on a CPU.
+def _fastest(x, weight, strides: int, padding: int, groups: int) -> str:
+    # Tensors without values, such as those of torch's other tracers, cannot be timed.
+    has_values = torch.compiler.is_dynamo_compiling() or type(x) is torch.Tensor
+    if not has_values or x.device.type == "meta":
+        return "grouped"
+    inputs, outputs = weight.shape[1], weight.shape[0] // groups
+    return measured_choice.fastest(
+        ",".join(candidates(x.device.type, groups, inputs, outputs)),
+        str(x.device),
+        str(x.dtype).removeprefix("torch."),
+        # Batches of all sizes would be timed anew.
+        (1 << (x.shape[0].bit_length() - 1), *x.shape[1:]),
+        tuple(weight.shape),
+        strides,
+        padding,
+        groups,
+        torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
+    )
 
-    As many as fill a vector register with inputs, and at most two registers with outputs. Groups of
-    half a register gain nothing.
+
+def merged_groups(groups: int, inputs: int, outputs: int, channels: int | None = None) -> int:
+    """How many neighbouring groups of so many channels each are convolved as one.
+
+    As many as have at most `channels`; if None, what a CPU gains from: as many as fill a vector
+    register with inputs, and at most two registers with outputs, and none of half a register.
     """
+    if channels is not None:
+        most = max(1, channels // max(inputs, outputs))
+        return max(m for m in range(1, most + 1) if groups % m == 0)
     if inputs == outputs == 1 or 2 * inputs >= _VECTOR_CHANNELS or not is_narrow(inputs, outputs):
         return 1
     most = max(1, min(_VECTOR_CHANNELS // inputs, 2 * _VECTOR_CHANNELS // outputs))

@@ -1,9 +1,10 @@
 """The Triton kernels of `triton_convolution`, which alone imports this module, when it runs one.
 
 Tensors are channels-last in memory. A program computes a block of pixels and channels of all the
-groups that it meets, with the channels along the lanes. Sides and channels are constants of the code, and
-pixels are counted in 32 bits: dividing by a side that is not known, in 64 bits, would take most of
-the time. Places in memory have 64.
+groups that it meets, with the channels along the lanes.
+
+Sides and channels are constants of the code, and pixels are counted in 32 bits: dividing by a side
+that is not known, in 64 bits, would take most of the time. Places in memory have 64.
 """
 
 # mypy: disable-error-code="name-defined"

@@ -162,15 +162,13 @@ def test_a_subclass_with_its_own_compile_is_left_to_keras(tmp_path):
 
 
 def test_auto_is_eager_on_a_cpu(monkeypatch):
-    from keras_mg.models import model as module
-
     if keras.backend.backend() != "torch":
         pytest.skip("other backends have Keras's own rule")
     eager = make()
-    monkeypatch.setattr(module, "_on_cuda", lambda: False)
+    assert not eager._on_cuda()
     eager.compile("sgd", "mse")
     assert not eager.jit_compile
-    monkeypatch.setattr(module, "_on_cuda", lambda: True)
+    monkeypatch.setattr(keras_mg.Model, "_on_cuda", lambda self: True)
     eager.compile("sgd", "mse")
     assert eager.jit_compile
     eager.compile("sgd", "mse", run_eagerly=True)

@@ -274,6 +274,14 @@ def test_what_cannot_be_captured_is_named_once_and_runs_eagerly(name):
     assert_same(eager, fallen_back)
 
 
+def test_what_the_compiler_says_is_told():
+    model = plain()
+    model.torch_backend = "no_such_compiler"
+    model.compile(sgd(), crossentropy(), jit_compile=True)
+    with pytest.warns(UserWarning, match="eagerly. Reason: .*no_such_compiler"):
+        model.fit(*data(), verbose=0)
+
+
 def test_the_uncapturable_layer_is_found_inside_a_nested_model():
     images, x = trunk()
     inner = keras_mg.Model(images, Foreign(name="deep")(x), name="inner")
@@ -584,13 +592,11 @@ def test_a_batch_norm_inside_a_layer_of_the_users_own():
 
 
 def test_auto_compiles_on_cuda_but_not_a_step_of_the_users_own(monkeypatch):
-    from keras_mg.models import model as module
-
     class Own(keras_mg.Model):
         def train_step(self, data):
             return {"loss": keras.ops.zeros(())}
 
-    monkeypatch.setattr(module, "_on_cuda", lambda: True)
+    monkeypatch.setattr(keras_mg.Model, "_on_cuda", lambda self: True)
     image = keras.Input((4,))
     for kind, compiles in ((keras_mg.Model, True), (Own, False)):
         model = kind(image, keras.layers.Dense(2)(image))

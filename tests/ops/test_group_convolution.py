@@ -168,11 +168,37 @@ def test_how_many_groups_are_merged(groups, inputs, outputs, merged):
     assert merged_weight.sum() == weight.sum()
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps", "meta"])
+@pytest.mark.parametrize("device", ["xpu", "mps", "meta"])
 def test_where_nothing_was_measured_the_library_convolves(device):
     chosen = gc.choose_formulation(device, 100, 2, 2)
     assert chosen.name == "grouped"
     assert f"not measured against it on {device}" in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("groups", "inputs", "outputs", "channels", "merged"),
+    [
+        (100, 2, 2, 16, 5),
+        (100, 2, 2, 64, 25),
+        (96, 1, 2, 64, 32),
+        (7, 2, 2, 32, 7),
+        (2, 50, 50, 64, 1),
+    ],
+)
+def test_how_many_fill_so_many_channels(groups, inputs, outputs, channels, merged):
+    assert gc.merged_groups(groups, inputs, outputs, channels) == merged
+
+
+def test_candidates_that_come_to_the_same_are_timed_once():
+    assert gc.candidates("cpu", 6, 2, 2) == ["grouped", "merged", "dense", "depthwise", "einsum"]
+    assert [
+        n for n in gc.candidates("cpu", 100, 2, 2) if n in ("merged", "merged_16", "dense")
+    ] == [
+        "merged",
+        "merged_16",
+        "dense",
+    ]
+    assert gc.candidates("cpu", 2, 100, 100) == ["grouped", "dense", "einsum"]
 
 
 def test_the_choice_is_what_runs(monkeypatch):
@@ -200,5 +226,7 @@ def test_the_environment_names_a_formulation(monkeypatch):
     monkeypatch.setenv("KERAS_MG_GROUP_CONVOLUTION", "")
     assert gc._override() is None
     monkeypatch.setenv("KERAS_MG_GROUP_CONVOLUTION", "magic")
-    with pytest.raises(ValueError, match="must be one of grouped, merged.*Received: magic"):
+    with pytest.raises(
+        ValueError, match="must be one of fastest, grouped, merged.*Received: magic"
+    ):
         gc._override()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 
 import keras
 from keras import tree
+
+from keras_mg.models.blame import blame
 
 # A model that meets more batch shapes than this runs the further ones eagerly.
 MAX_SHAPES = 8
@@ -168,7 +169,8 @@ class CompiledSteps:
         self.variables = list(model.trainable_variables)
         self.parameters = [v.value for v in self.variables]
         self.weights = [w.value for w in model.weights]
-        self.trained = [w.requires_grad for w in self.weights]
+        self.layers = list(model._flatten_layers())
+        self.trainability = self._trainability()
         self.backend = backend
         self.device = self.weights[0].device if self.weights else None
         self.train_step = ForwardStep(model, backend, training=True)
@@ -180,12 +182,16 @@ class CompiledSteps:
         self.update_graph: Callable | None = None
         self.update_settings: list = []
         self.updates = 0  # graphs of the update so far
-        _make_axes_capturable(model)
+        _make_lists_capturable(model)
         _clear_losses(model)
 
     def are_stale(self) -> bool:
-        """Whether weights were frozen or released since, which Keras's own steps notice, too."""
-        return [w.requires_grad for w in self.weights] != self.trained
+        """Whether layers were frozen or released since, which Keras's own steps notice, too."""
+        return self._trainability() != self.trainability
+
+    def _trainability(self) -> list[bool]:
+        # A layer has its own without weights, too: a batch norm moves its statistics by it.
+        return [x.trainable for x in self.layers] + [w.requires_grad for w in self.weights]
 
     def _predict_graph(self) -> ByShape:
         """The prediction step; in a model without trainable weights, weights are constants of it.
@@ -236,7 +242,8 @@ class CompiledSteps:
         self.failed = True
         warnings.warn(
             f"jit_compile=True: {blame(self.model, x, training)} of model '{self.model.name}' "
-            f"cannot be captured as one graph, so the model runs eagerly. Reason: {torch_graph.reason(error)}",
+            "cannot be captured as one graph, so the model runs eagerly. "
+            f"Reason: {torch_graph.reason(error)}",
             stacklevel=2,
         )
 
@@ -339,56 +346,17 @@ def _clear_losses(model: keras.Model) -> None:
     model._clear_losses()
 
 
-def _make_axes_capturable(model: keras.Model) -> None:
-    # Keras stores these axes in a list of its own kind, which torch's tracer does not know.
+# Attributes that Keras stores in lists of its own kind, which torch's tracer does not know.
+_LISTS = {
+    keras.layers.BatchNormalization: ("_reduction_axes",),
+    keras.layers.Rescaling: ("scale", "offset"),
+}
+
+
+def _make_lists_capturable(model: keras.Model) -> None:
     for layer in model._flatten_layers():
-        axes = getattr(layer, "_reduction_axes", None)
-        if isinstance(layer, keras.layers.BatchNormalization) and axes is not None:
-            object.__setattr__(layer, "_reduction_axes", tuple(axes))
-
-
-def blame(model: keras.Model, x, training: bool) -> str:
-    """Name the first layer of `model` that cannot be captured, given a batch that it was fed."""
-    try:
-        layer = find_uncapturable(model, x, training)
-    except Exception:
-        layer = None  # the model has just run, so the search is at fault
-    if layer is None:
-        return "the whole"
-    return f"layer '{layer.name}' ({type(layer).__name__})"
-
-
-def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Layer | None:
-    """The first layer that cannot be captured; None if there is none or it cannot be told."""
-    import torch
-
-    from keras_mg.ops import torch_graph
-
-    # Of layers that are called with one argument: how others are fed cannot be told.
-    calls = {
-        node.operation: node.arguments.args[0]
-        for nodes in getattr(model, "_nodes_by_depth", {}).values()
-        for node in nodes
-        if not node.is_input and len(node.arguments.args) == 1
-    }
-    layers = [layer for layer in getattr(model, "layers", ()) if layer in calls]
-    if not layers:
-        return None
-    # Keras takes a list of one output for the output itself.
-    outputs = {str(i): calls[layer] for i, layer in enumerate(layers)}
-    with torch.no_grad():
-        feeds = keras.Model(model.inputs, outputs)(x, training=False)
-    for i, layer in enumerate(layers):
-        feed = feeds[str(i)]
-        takes_training = "training" in inspect.signature(layer.call).parameters
-        options = {"training": training} if takes_training else {}
-
-        def call(feed, layer=layer, options=options):
-            return layer(feed, **options)
-
-        if torch_graph.capture_error(call, feed) is None:
-            continue
-        if isinstance(layer, keras.Model):
-            return find_uncapturable(layer, feed, training) or layer
-        return layer
-    return None
+        for kind, names in _LISTS.items():
+            for name in names if isinstance(layer, kind) else ():
+                value = getattr(layer, name, None)
+                if isinstance(value, list):
+                    object.__setattr__(layer, name, list(value))

@@ -97,6 +97,11 @@ class Model(keras.Model):
                 "remat=True is for the torch backend (on others, build the model inside "
                 f"`keras.RematScope`). Received: backend={keras.backend.backend()!r}"
             )
+        requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
+        if requested not in (True, False, None, "auto"):
+            raise ValueError(
+                f'jit_compile must be True, False or "auto". Received: jit_compile={requested!r}'
+            )
         super().compile(*args, **kwargs)
         models = [layer for layer in self._flatten_layers() if isinstance(layer, Model)]
         for model in models:
@@ -107,7 +112,6 @@ class Model(keras.Model):
                 "the layers of keras_mg.layers in a keras_mg.Model(inputs, outputs).",
                 stacklevel=2,
             )
-        requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
         self._jit_compile_request = requested
         self._compiled_steps = None
         self._slots_laid_out = False

@@ -6,13 +6,16 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
+import keras.src.backend.torch
 import numpy as np
 import torch
 import torch._dynamo.config
 import torch._inductor.config
 from keras import tree
+from keras.src.utils.backend_utils import DynamicBackend
 from torch._dynamo import lookup_backend
 from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
 
@@ -35,8 +38,35 @@ def _only_tensor_guards(entries) -> list[bool]:
     ]
 
 
+_keras_max = keras.src.backend.torch.numpy.max
+
 # What `_capturing` replaces belongs to the whole process.
 _one_capture = threading.RLock()
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _max(x, axis=None, keepdims=False, initial=None):
+    """What `keras.ops.max` does, where that does not ask for an attribute that is a method."""
+    x = keras.ops.convert_to_tensor(x)
+    if axis is None or initial is not None or 0 in x.shape:
+        return _keras_max(x, axis=axis, keepdims=keepdims, initial=initial)
+    return keras.ops.amax(x, axis=axis, keepdims=keepdims)
+
+
+def _attribute_of_backend(dynamic_backend, name: str):
+    """An attribute of a `DynamicBackend`, which imports the backend each time."""
+    if dynamic_backend._backend != "torch":
+        raise RuntimeError(f"a layer computes by the backend {dynamic_backend._backend!r}")
+    return getattr(keras.src.backend.torch, name)
 
 
 @contextmanager
@@ -44,25 +74,21 @@ def _capturing() -> Iterator[None]:
     """Inside, more of Keras can be captured.
 
     Keras's binary cross-entropy asks for Apple's GPU, and torch's tracer knows the answer for every
-    device but this one. Keras's layers note on themselves that they were called, which the tracer
-    refuses where a layer is recomputed in the backward pass unless it may leave the second note
-    out.
+    device but this one. Its maximum and its layers that prepare data do what the tracer refuses, in
+    places where it can be said otherwise. Its layers note on themselves that they were called,
+    which the tracer refuses where a layer is recomputed in the backward pass unless it may leave
+    the second note out.
     """
-    answer = torch.backends.mps.is_available()
-
-    def is_available() -> bool:
-        return answer
+    has_mps = torch.backends.mps.is_available()
 
     with (
         _one_capture,
         torch._dynamo.config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True),
+        _replaced(torch.backends.mps, "is_available", lambda: has_mps),
+        _replaced(keras.src.backend.torch.numpy, "max", _max),
+        _replaced(DynamicBackend, "__getattr__", _attribute_of_backend),
     ):
-        original = torch.backends.mps.is_available
-        setattr(torch.backends.mps, "is_available", is_available)  # noqa: B010
-        try:
-            yield
-        finally:
-            setattr(torch.backends.mps, "is_available", original)  # noqa: B010
+        yield
 
 
 def compile_graph(

@@ -4,6 +4,7 @@
                                                              # else scikit-learn's digits
     python examples/fine_tune.py --data-dir DIR              # CIFAR-10 prepared by tfds in DIR
     python examples/fine_tune.py --weights FILE.weights.h5   # start from weights of your own
+    python examples/fine_tune.py --compile                   # compiled on a CPU, too
 
 Without --weights the extractor starts from random weights, so freezing it shows the steps, not a
 gain; with trained weights of an extractor of the same filters the steps are the same.
@@ -34,6 +35,13 @@ parser.add_argument("--weights", help="weights file of the extractor")
 parser.add_argument("--filters", type=int, default=32, help="of the extractor (default: 32)")
 parser.add_argument("--epochs", type=int, default=3, help="of each phase (default: 3)")
 parser.add_argument("--samples", type=int, default=4000, help="images at most (default: 4000)")
+parser.add_argument(
+    "--compile",
+    action="store_const",
+    const=True,
+    default="auto",
+    help="compile the training steps (default: on a CUDA device alone)",
+)
 options = parser.parse_args()
 usual = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
 folder = Path(options.data_dir or usual).expanduser()
@@ -72,13 +80,14 @@ extractor = MgNet(
     weights=options.weights,
 )
 outputs = keras.layers.Dense(10, activation="softmax", name="head")(extractor.output)
-model = keras.Model(extractor.input, outputs)
+model = keras_mg.Model(extractor.input, outputs)  # whose steps compile; else it is Keras's own
 
 for trainable, rate in ((False, 1e-2), (True, 1e-3)):
     extractor.trainable = trainable
     # What is trainable is read by `compile`: a change without it would go unnoticed.
     loss = "sparse_categorical_crossentropy"
-    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    optimizer = keras.optimizers.Adam(rate)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=options.compile)
     model.fit(x, y, batch_size=32, epochs=options.epochs)
     accuracy = model.evaluate(x_test, y_test, batch_size=100, verbose=0)[1]
     print(f"Extractor {'trained' if trainable else 'frozen'}: test accuracy {accuracy:.3f}.")

@@ -73,8 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
             heading = report.heading(name, device, options.threads, notes)
             record = report.Record(options.output_dir / "RESULTS.md", heading)
             try:
-                for result in CASES[name](settings):
-                    record.add(result)
+                for measured in CASES[name](settings):
+                    for result in measured if isinstance(measured, tuple) else (measured,):
+                        record.add(result)
                     if time.monotonic() > end:
                         record.remark(
                             f"Ended after {options.seconds:.0f} s; more was to be measured."

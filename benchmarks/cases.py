@@ -10,7 +10,9 @@ from benchmarks.report import Figures
 from benchmarks.settings import Settings
 from benchmarks.timing import Timing
 
-Case = Callable[[Settings], Iterator[Timing | Figures]]
+Result = Timing | Figures
+# Results that one measurement gives stand together in a tuple.
+Case = Callable[[Settings], Iterator[Result | tuple[Result, ...]]]
 
 ALL = (*FLAGSHIPS, "RMG34", "SegPMG", "tiny")
 
@@ -24,28 +26,9 @@ def _pair(network, settings):
     return ours, twin
 
 
-def train(settings: Settings):
-    """A training step, eager: ours and the twin."""
-    for network in settings.chosen(FLAGSHIPS):
-        ours, twin = _pair(network, settings)
-        batch = settings.batch_of(network)
-        variants = {
-            "PyTorch": steps.twin_train(network, twin, batch, autocast=settings.autocast),
-            "keras_mg": steps.keras_train(network, ours, batch),
-        }
-        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
-
-
-def inference(settings: Settings):
-    """Inference of a batch, eager: ours and the twin."""
-    for network in settings.chosen(FLAGSHIPS):
-        ours, twin = _pair(network, settings)
-        batch = settings.batch_of(network)
-        variants = {
-            "PyTorch": steps.twin_predict(twin, batch, autocast=settings.autocast),
-            "keras_mg": steps.keras_predict(network, ours, batch),
-        }
-        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
+def _with_eager(result: Timing, variants: tuple[str, ...]) -> tuple[Timing, Timing]:
+    """What was measured, and its eager variants against the first of them."""
+    return result, result.part(f"{result.name}, eager", variants)
 
 
 def fit(settings: Settings):
@@ -60,7 +43,8 @@ def fit(settings: Settings):
             "PyTorch": steps.twin_train(network, second, batch, False, autocast),
             "keras_mg": steps.keras_train(network, settings.make(network), batch),
         }
-        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
+        result = settings.time(f"{network.name}, batch {len(batch.images)}", variants)
+        yield _with_eager(result, ("PyTorch", "keras_mg"))
 
 
 def epoch(settings: Settings):
@@ -94,7 +78,8 @@ def predict(settings: Settings):
             "keras_mg": steps.keras_predict(network, settings.make(network), batch),
             "deployed": steps.keras_predict(network, keras_mg.deploy(ours), batch),
         }
-        yield settings.time(f"{network.name}, batch {len(batch.images)}", variants)
+        result = settings.time(f"{network.name}, batch {len(batch.images)}", variants)
+        yield _with_eager(result, ("PyTorch", "keras_mg", "deployed"))
 
 
 def remat(settings: Settings):
@@ -113,8 +98,6 @@ def remat(settings: Settings):
 
 
 CASES: dict[str, Case] = {
-    "train": train,
-    "inference": inference,
     "fit": fit,
     "epoch": epoch,
     "predict": predict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import steps
 from benchmarks.networks import FLAGSHIPS, NETWORKS, make_batch, make_twin
@@ -181,10 +183,14 @@ def startup(settings: Settings):
 
 
 def _work(network, dtype: torch.dtype) -> tuple[float, float]:
-    """Multiply-accumulates of an image's forward pass, and bytes that the layers read and write.
+    """Useful multiply-accumulates of an image's forward pass, and bytes through the layers.
 
-    The former are counted on our network. The latter are the twin's, as if each of its layers read
-    its input and its parameters once and wrote its output once.
+    The former are the network's published count, however it is computed; see `_executed`.
+
+    The latter are those of the twin's layers, as if each (activations included) read its input and
+    its parameters once and wrote its output once. That is what eager execution without any cache
+    would move. Fused layers move less, so the rate may exceed that of a copy; it says how much
+    of the traffic is saved, not how busy the memory is.
     """
     from keras_mg import ops
 
@@ -204,40 +210,108 @@ def _work(network, dtype: torch.dtype) -> tuple[float, float]:
     return ops.multiply_accumulates(network.ours)[1], moved
 
 
+def _group_convolution_flops(x, weight, *arguments, out_shape, **options) -> int:
+    """What torch's counter asks for, of shapes, about an operation that is not torch's."""
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+def _executed(model, images: torch.Tensor) -> float:
+    """Multiply-accumulates that torch's convolutions and products of one eager run execute.
+
+    Fewer than the useful ones where equal numbers come from less work, as in the convolution of an
+    upsampled grid, and more where zeros are multiplied, as in merged groups.
+    """
+    with torch.no_grad():
+        model(images, training=False)  # a formulation that is chosen by timing runs several at once
+        own = {torch.ops.keras_mg.group_convolution: _group_convolution_flops}
+        with FlopCounterMode(display=False, custom_mapping=own) as counter:
+            model(images, training=False)
+    # It counts a multiplication and an addition as two.
+    return counter.get_total_flops() / 2
+
+
+# What is timed to find the most that the machine multiplies: images, channels and side of 3x3
+# convolutions, and sides of matrix products.
+CONVOLUTIONS = {
+    "cpu": ((4, 128, 56), (8, 256, 32), (8, 512, 14)),
+    "cuda": ((128, 128, 56), (256, 256, 32), (256, 512, 14)),
+}
+PRODUCTS = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+COPIED = 2**26  # numbers
+
+
+def _convolution(images: int, channels: int, side: int, kernel_size: int, like: torch.Tensor):
+    """A large convolution, channels-last as in the networks, and its multiply-accumulates."""
+    x, weight = (
+        torch.randn(shape, device=like.device, dtype=like.dtype).to(
+            memory_format=torch.channels_last
+        )
+        for shape in (
+            (images, channels, side, side),
+            (channels, channels, kernel_size, kernel_size),
+        )
+    )
+    work = images * (side * channels * kernel_size) ** 2
+    return lambda: F.conv2d(x, weight, padding=kernel_size // 2), work
+
+
+def _product(side: int, like: torch.Tensor):
+    a = torch.randn(side, side, device=like.device, dtype=like.dtype)
+    return lambda: a @ a, side**3
+
+
+def _most_multiplied(settings: Settings, dtype: torch.dtype) -> float:
+    """The most multiply-accumulates per second that a library's call was seen to reach.
+
+    No one kind of call is the fastest everywhere: convolutions and products run in different
+    libraries, and which size suits best depends on the caches.
+    """
+    like = torch.empty(0, device=settings.device, dtype=dtype)
+    calls = {f"product of side {s}": _product(s, like) for s in PRODUCTS[settings.device]}
+    for images, channels, side in CONVOLUTIONS[settings.device]:
+        for size in (1, 3):
+            name = f"{size}x{size} convolution of {channels} channels"
+            calls[name] = _convolution(images, channels, side, size, like)
+    with torch.no_grad():
+        timing = settings.time("ceiling", {name: call for name, (call, _) in calls.items()})
+    return max(work / timing.best(name) for name, (_, work) in calls.items())
+
+
 def limits(settings: Settings):
     """How far inference is from what the machine can multiply and move."""
     import keras_mg
 
-    side = 4096 if settings.device == "cpu" else 8192
     dtype = settings.autocast or torch.float32
-    a = torch.randn(side, side, device=settings.device, dtype=dtype)
-    # The same product by the library of convolutions, which on some CPUs is the faster one.
-    image = a.reshape(1, side // 64, 64, side).permute(0, 3, 1, 2)
-    products = {
-        "by matmul": lambda: a @ a,
-        "by a 1x1 convolution": lambda: F.conv2d(image, a[:, :, None, None]),
-    }
-    large = torch.randn(2**26, device=settings.device)
+    most_multiplied = _most_multiplied(settings, dtype) / 1e9
+    large = torch.randn(COPIED, device=settings.device)
     target = torch.empty_like(large)
-    product = settings.time("matrix product", products)
     copy = settings.time("copy", {"copy": lambda: target.copy_(large)})
-    most_multiplied = side**3 / min(map(product.best, products)) / 1e9
     most_moved = 2 * large.nbytes / copy.best("copy") / 1e9
     for network in settings.chosen(FLAGSHIPS):
-        batch, ours = settings.batch_of(network), settings.make(network)
+        batch = settings.batch_of(network)
+        eager, ours = settings.make(network), settings.make(network)
         variants = {
-            "keras_mg": steps.keras_predict(network, settings.make(network), batch),
+            "keras_mg": steps.keras_predict(network, eager, batch),
             "keras_mg compiled": steps.keras_predict(network, ours, batch, jit_compile=True),
             "deployed, compiled": steps.keras_predict(
                 network, keras_mg.deploy(ours), batch, jit_compile=True
             ),
         }
         timing = settings.time(network.name, variants)
-        multiplied, moved = (x * len(batch.images) / 1e9 for x in _work(network, dtype))
-        for what, unit, most, work in (
-            ("multiply-accumulates per second", "G/s", most_multiplied, multiplied),
-            ("bytes per second through the layers", "GB/s", most_moved, moved),
-        ):
-            base = "large matrix product" if unit == "G/s" else "copy of 256 MiB"
-            values = {base: most} | {v: work / timing.best(v) for v in variants}
-            yield Figures(f"{network.name}, {what}", unit, values, more_is_better=True)
+        useful, moved = (x * len(batch.images) for x in _work(network, dtype))
+        executed = _executed(eager, batch.images)
+        multiplier = "fastest product or convolution", most_multiplied, "G/s"
+        copier = f"copy of {large.nbytes / 2**20:.0f} MiB", most_moved, "GB/s"
+        yield tuple(
+            Figures(
+                f"{network.name}, {what} per second",
+                unit,
+                {base: most} | {v: work / 1e9 / timing.best(v) for v in variants},
+                more_is_better=True,
+            )
+            for what, work, (base, most, unit) in (
+                ("useful multiply-accumulates", useful, multiplier),
+                ("executed multiply-accumulates", executed, multiplier),
+                ("bytes through the layers", moved, copier),
+            )
+        )

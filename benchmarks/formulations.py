@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from benchmarks.settings import Settings
 from keras_mg.ops import group_convolution as gc
@@ -50,6 +51,47 @@ def layers() -> list[Layer]:
     return found
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A primary 3x3 and a secondary 1x1 group convolution, each with a reordering behind it."""
+
+    network: str
+    filters: int
+    primary: int  # partitions
+    secondary: int
+    side: int
+
+    @property
+    def name(self) -> str:
+        return (
+            f"unit of {self.network}, {self.filters} at {self.side}x{self.side} "
+            f"in {self.primary} and {self.secondary} partitions"
+        )
+
+    def behind_primary(self, x, weight):
+        y = interleaving.interleave(x, self.primary)
+        y = gc.group_convolution(y, weight, None, 1, 0, self.secondary)
+        return interleaving.interleave(y, self.secondary)
+
+    def as_it_runs(self, x, primary, secondary):
+        y = gc.group_convolution(x, primary, None, 1, 1, self.primary)
+        return self.behind_primary(y, secondary)
+
+    def compose(self, primary, secondary):
+        """The kernel of the one dense 3x3 convolution that gives the same numbers.
+
+        What stands behind the primary convolution works on each pixel alone, so on each tap.
+        """
+        kernel = gc.merge_groups(primary, self.primary, self.primary).transpose(0, 1)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        kernel = self.behind_primary(kernel, secondary).transpose(0, 1)
+        return kernel.contiguous(memory_format=torch.channels_last)
+
+
+# The first stages: composing pays the least where groups are narrow, the most where they are wide.
+UNITS = (Unit("IGC_L100M2", 200, 100, 2, 56), Unit("IGC_L4M32", 128, 4, 32, 56))
+
+
 def _random(*shape: int, settings: Settings) -> torch.Tensor:
     dtype = torch.bfloat16 if settings.device == "cuda" else torch.float32
     x = torch.randn(shape, device=settings.device, dtype=dtype)
@@ -85,7 +127,7 @@ def _reordered(x, groups: int):
 
 
 def groups(settings: Settings):
-    """The formulations of IGC_L100M2's group convolutions and its reordering, layer by layer."""
+    """The formulations of IGC_L100M2's group convolutions, its reordering, and composed units."""
     n = settings.batch or BATCH[settings.device]
     for layer in layers():
         side = layer.side * layer.strides
@@ -105,3 +147,19 @@ def groups(settings: Settings):
         for partitions in (filters // 2, SECONDARY_PARTITIONS):
             name = f"reordering of {filters} in {partitions} at {side}x{side}"
             yield from _time(settings, name, functions, (x,), (partitions,))
+    for unit in UNITS:
+        yield _composed(settings, unit, n)
+
+
+def _composed(settings: Settings, unit: Unit, n: int):
+    """An IGC unit as it runs against one dense convolution, whose kernel is made beforehand."""
+    x = _random(n, unit.filters, unit.side, unit.side, settings=settings)
+    primary = _random(unit.filters, unit.filters // unit.primary, 3, 3, settings=settings)
+    secondary = _random(unit.filters, unit.filters // unit.secondary, 1, 1, settings=settings)
+    with torch.no_grad():
+        kernel = unit.compose(primary, secondary)
+    functions = {
+        "two group convolutions": _forward(unit.as_it_runs, (x, primary, secondary), ()),
+        "composed": _forward(F.conv2d, (x, kernel), (None, 1, 1)),
+    }
+    return settings.time(f"{unit.name}: forward", functions)

@@ -6,15 +6,21 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks.timing import Timing
 
-MOST_BARS = 40  # of a picture that can still be read
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parents[1]
+MOST_BARS = 48  # of a picture that can still be read
 PACKAGES = ("keras-mg", "keras", "torch", "numpy")
 
 
@@ -59,9 +65,31 @@ def versions() -> str:
     return ", ".join(found)
 
 
+def commit(root: Path = ROOT) -> str | None:
+    """The commit that `root` is at, and whether its files differ; None where git knows none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    if not (root / ".git").exists():
+        return None  # git would look for a repository around it
+    try:
+        name = git("rev-parse", "--short", "HEAD")
+        # What the runs themselves write changes nothing that is measured.
+        written = (":!benchmarks/RESULTS.md", ":!benchmarks/*.png")
+        changes = git("status", "--porcelain", "--", ".", *written)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{name} + changes" if changes else name
+
+
 def heading(case: str, device: str, threads: int, notes: str) -> str:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"## {case}, {now}\n\n{hardware(device, threads)}; {versions()}. {notes}"
+    at = commit()
+    source = versions() if at is None else f"{versions()}, commit {at}"
+    return f"## {case}, {now}\n\n{hardware(device, threads)}; {source}. {notes}"
 
 
 def rows(result: Timing | Figures) -> list[str]:
@@ -122,32 +150,53 @@ class Record:
             file.writelines(f"{line}\n" for line in lines)
 
 
-def draw(path: Path, title: str, results: Sequence[Timing | Figures]) -> None:
-    """A bar per network and variant: its ratio to the base, which stands at one."""
-    import matplotlib
+GOOD, BAD, NEUTRAL = "#2a7", "#c73", "#999"
+MOST = 1.05  # times the base that a variant of ours may take
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+
+def colour(result: Timing | Figures, variant: str) -> str:
+    """Of a bar: only what is ours, and where less is better, is judged."""
+    more = isinstance(result, Figures) and result.more_is_better
+    if more or not variant.startswith(("keras_mg", "deployed")):
+        return NEUTRAL
+    return GOOD if result.ratio(variant) <= MOST else BAD
+
+
+def picture(title: str, results: Sequence[Timing | Figures]) -> Figure | None:
+    """A bar per network and variant: its ratio to the base, which stands at one.
+
+    None if there is no bar, or more than can be read.
+    """
+    from matplotlib.figure import Figure
 
     results = [r for r in results if isinstance(r, Timing) or r.compared]
-    rows = []
+    bars = []
     for r in results:
-        names = list(r.seconds if isinstance(r, Timing) else r.values)
-        rows += [(f"{r.name}: {v}", r.ratio(v)) for v in names[1:]]
-    if not 0 < len(rows) <= MOST_BARS:
-        return
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(rows)))
-    labels, ratios = zip(*rows, strict=True)
-    more = any(isinstance(r, Figures) and r.more_is_better for r in results)
-    good = [more or r <= 1.05 for r in ratios]
-    bars = axes.barh(labels, ratios, color=["#2a7" if g else "#c73" for g in good])
-    axes.bar_label(bars, fmt="%.2f", padding=3)
+        variants = list(r.seconds if isinstance(r, Timing) else r.values)
+        bars += [(f"{r.name}: {v}", r.ratio(v), colour(r, v)) for v in variants[1:]]
+    if not 0 < len(bars) <= MOST_BARS:
+        return None
+    figure = Figure(figsize=(8, 1.2 + 0.35 * len(bars)))
+    axes = figure.subplots()
+    labels, ratios, colours = zip(*bars, strict=True)
+    axes.barh(labels, ratios, color=colours)
+    for row, ratio in enumerate(ratios):
+        # Never left of the line at one, which would cross it.
+        place = {"textcoords": "offset points", "xytext": (3, 0), "va": "center"}
+        axes.annotate(f"{ratio:.2f}", (max(1, ratio), row), **place)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(0, max(1.2, *ratios) * 1.1)
     axes.invert_yaxis()
+    more = any(isinstance(r, Figures) and r.more_is_better for r in results)
     better = "more" if more else "less"
     bases = " or ".join(dict.fromkeys(r.base for r in results))
     axes.set_xlabel(f"relative to {bases} (1 = the same, {better} is better)")
     axes.set_title(title)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    plt.close(figure)
+    return figure
+
+
+def draw(path: Path, title: str, results: Sequence[Timing | Figures]) -> None:
+    """Save the picture, where there is one."""
+    figure = picture(title, results)
+    if figure is not None:
+        figure.savefig(path, dpi=120, bbox_inches="tight")

@@ -30,6 +30,10 @@ class Timing:
         pairs = zip(self.seconds[variant], self.seconds[self.base], strict=True)
         return median(own / base for own, base in pairs)
 
+    def part(self, name: str, variants: Sequence[str]) -> Timing:
+        """Some of the variants, compared with the first of these, in the same rounds."""
+        return Timing(name, {variant: self.seconds[variant] for variant in variants})
+
     def best_ratio(self, variant: str) -> float:
         """The variant's best round by the base's best round."""
         return self.best(variant) / self.best(self.base)

@@ -36,6 +36,12 @@ def test_medians_and_ratios():
     assert result.ratio("base") == 1.0
 
 
+def test_a_part_is_compared_in_the_same_rounds():
+    result = timing.Timing("x", {"a": [1.0], "b": [2.0], "c": [3.0]}).part("y", ("b", "c"))
+    assert result == timing.Timing("y", {"b": [2.0], "c": [3.0]})
+    assert result.ratio("c") == 1.5
+
+
 def test_variants_take_turns_and_warm_up_is_not_counted():
     clock, order = Clock(), []
 
@@ -130,34 +136,36 @@ def test_the_record_names_every_variant_and_keeps_what_was_there(tmp_path, capsy
 
 def test_the_command_measures_prints_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Settings, "prepare", lambda self: None)
-    monkeypatch.setitem(cases.CASES, "train", fake_case)
-    command.main(["train", "--device", "cpu", "--output-dir", str(tmp_path), "--rounds", "1"])
+    monkeypatch.setitem(cases.CASES, "fit", fake_case)
+    command.main(["fit", "--device", "cpu", "--output-dir", str(tmp_path), "--rounds", "1"])
     printed = capsys.readouterr().out
-    assert "## train, 20" in printed
+    assert "## fit, 20" in printed
     assert "torch" in printed
     assert "| fake | keras_mg | 2000.00" in printed
     assert "| fake | keras_mg | 2000.00" in (tmp_path / "RESULTS.md").read_text()
-    assert (tmp_path / "train_cpu.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "fit_cpu.png").read_bytes().startswith(b"\x89PNG")
 
 
 def fake_case(settings):
     """Stands for a benchmark."""
-    for name in ("fake", "further"):
-        yield timing.Timing(name, {"PyTorch": [1.0], "keras_mg": [2.0]})
+    fake = timing.Timing("fake", {"PyTorch": [1.0], "keras_mg": [2.0]})
+    yield fake, timing.Timing("fake, again", fake.seconds)
+    yield timing.Timing("further", fake.seconds)
 
 
 def test_a_limit_of_time_keeps_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(Settings, "prepare", lambda self: None)
-    monkeypatch.setitem(cases.CASES, "train", fake_case)
     monkeypatch.setitem(cases.CASES, "fit", fake_case)
+    monkeypatch.setitem(cases.CASES, "predict", fake_case)
     limit = ["--seconds", "1e-9", "--output-dir", str(tmp_path)]
-    command.main(["train", "fit", "--device", "cpu", *limit])
+    command.main(["fit", "predict", "--device", "cpu", *limit])
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| fake | keras_mg |" in text
+    assert "| fake, again | keras_mg |" in text
     assert "further" not in text
-    assert "## fit" not in text
+    assert "## predict" not in text
     assert "more was to be measured" in text
-    assert (tmp_path / "train_cpu.png").exists()
+    assert (tmp_path / "fit_cpu.png").exists()
 
 
 def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
@@ -167,9 +175,9 @@ def test_a_failure_keeps_what_was_measured(tmp_path, monkeypatch):
         raise MemoryError("the second network")
 
     monkeypatch.setattr(Settings, "prepare", lambda self: None)
-    monkeypatch.setitem(cases.CASES, "train", failing)
+    monkeypatch.setitem(cases.CASES, "fit", failing)
     with pytest.raises(MemoryError, match="the second network"):
-        command.main(["train", "--device", "cpu", "--output-dir", str(tmp_path)])
+        command.main(["fit", "--device", "cpu", "--output-dir", str(tmp_path)])
     assert "| further | keras_mg |" in (tmp_path / "RESULTS.md").read_text()
 
 
@@ -195,4 +203,4 @@ def test_an_unknown_name_is_refused_with_the_known_ones(capsys):
         command.main(["nonsense"])
     error = capsys.readouterr().err
     assert "nonsense" in error
-    assert "inference" in error
+    assert "predict" in error

@@ -49,6 +49,7 @@ MG_MACS = (116_750_000, 394_510_000, 672_270_000, 950_030_000)
 RMG_MACS = (459_840_000, 1_015_350_000, 1_570_870_000, 2_126_380_000)
 RESNET_COUNTS = (271_886, 466_766, 661_646, 856_526, 1_733_486)
 
+MGNET = partial(twins.MgNet, classes=100)
 MGNET_IMAGENET = partial(twins.MgNet, (3, 4, 6, 3), (128, 256, 512, 1024), False, classes=1000)
 
 ROWS = [
@@ -94,14 +95,8 @@ ROWS = [
     Row("plain_igc-38", partial(twins.plain_igc, 38, 24, 2), 317_242, CIFAR, (10,)),
     Row("plain_igc-8", partial(twins.plain_igc, 8, 8, 2), 12_570, CIFAR, (10,)),
     Row("resnet_igc-20", partial(twins.resnet_igc, 20, 24, 2), 164_410, CIFAR, (10,)),
-    Row("MgNet-Bl", partial(twins.MgNet, classes=100), 8_301_924, CIFAR, (100,)),
-    Row(
-        "MgNet-Bli",
-        partial(twins.MgNet, share_smoother=False, classes=100),
-        10_661_220,
-        CIFAR,
-        (100,),
-    ),
+    Row("MgNet-Bl", MGNET, 8_301_924, CIFAR, (100,)),
+    Row("MgNet-Bli", partial(MGNET, share_smoother=False), 10_661_220, CIFAR, (100,)),
     Row("MgNet-3x3", MGNET_IMAGENET, 71_255_144, (3, 64, 64), (1000,)),
     Row("MgNet-7x7", partial(MGNET_IMAGENET, stem="imagenet"), 71_270_504, IMAGENET, (1000,)),
     *(
@@ -338,10 +333,7 @@ def test_the_last_block_of_each_torch_group_widens_and_the_last_of_all_narrows()
 @pytest.mark.parametrize(
     ("build", "deviation"),
     [
-        (
-            partial(twins.CifarRMG, 1),
-            lambda conv: 2 / (conv.kernel_size[0] ** 2 * conv.out_channels),
-        ),
+        (partial(twins.CifarRMG, 1), lambda c: 2 / (c.kernel_size[0] ** 2 * c.out_channels)),
         (partial(twins.plain_igc, 38, 24, 2), lambda conv: 2 / conv.weight[0].numel()),
         (twins.ResNet20, lambda conv: 2 / conv.weight[0].numel()),
     ],

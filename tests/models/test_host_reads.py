@@ -207,10 +207,18 @@ def test_nothing_waits_for_cuda():
         batches = DeviceImages(images, normalise, BATCH, data_format="channels_last")
         model.compile(model.optimizer, model.loss, jit_compile=True)
         model.fit(batches, verbose=0)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                model.fit(batches, verbose=0, callbacks=[Account()])
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-    assert not [str(w.message) for w in caught if "called a synchronizing" in str(w.message)]
+        assert not waits(lambda: model.fit(batches, verbose=0, callbacks=[Account()]))
+        looking = Watching(every=1)
+        assert waits(lambda: model.fit(batches, verbose=0, callbacks=[looking, Account()]))
+        assert looking.seen
+
+
+def waits(run):
+    """What torch says of waits for the device while the account is open."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return [str(w.message) for w in caught if "called a synchronizing" in str(w.message)]

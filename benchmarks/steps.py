@@ -112,11 +112,16 @@ def _repeated(tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def keras_epoch(network: Network, model: keras.Model, batch: Batch, count: int) -> Step:
-    """`fit` on `count` batches."""
+    """`fit` on `count` batches: arrays on a CPU, and on a GPU what README advises there."""
     compile_keras(network, model, jit_compile=True)
-    images = _repeated(batch.images, count).numpy()
-    targets = _repeated(batch.targets, count).numpy()
-    return lambda: model.fit(images, targets, batch_size=len(batch.images), verbose=0)
+    images = _repeated(batch.images, count)
+    targets = _repeated(batch.targets, count)
+    if batch.images.device.type == "cuda":
+        data = torch.utils.data.TensorDataset(images, targets)
+        loader = torch.utils.data.DataLoader(data, len(batch.images), shuffle=True)
+        return lambda: model.fit(prefetch(loader), verbose=0)
+    arrays = images.numpy(), targets.numpy()
+    return lambda: model.fit(*arrays, batch_size=len(batch.images), verbose=0)
 
 
 def twin_epoch(

@@ -45,14 +45,27 @@ def graphs(model):
     return [] if steps is None or steps.failed else list(steps.train_step.graph.compiled.values())
 
 
-def assert_same(one, other, tolerance=0.0):
-    """The arrays and numbers of two dictionaries, nested as they like, are equal part by part."""
+def pairs(one, other):
+    """Name of the part and both values, of the arrays and numbers of two nested dictionaries."""
     assert one.keys() == other.keys()
     for part in one:
         ours, theirs = keras.tree.flatten(one[part]), keras.tree.flatten(other[part])
         assert len(ours) == len(theirs) > 0
         for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=part)
+            yield part, np.asarray(a), np.asarray(b)
+
+
+def assert_same(one, other, tolerance=0.0):
+    """The arrays and numbers of two dictionaries, nested as they like, are equal part by part."""
+    for part, a, b in pairs(one, other):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=part)
+
+
+def assert_same_in_scale(one, other, tolerance, floor):
+    """Differences are within `tolerance` of the largest magnitude of their array, or of `floor`."""
+    for part, a, b in pairs(one, other):
+        limit = tolerance * max(np.abs(a).max(), floor)
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit, err_msg=part)
 
 
 def left_behind(model, history):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 
 import keras
+
+# Keras has no public way to it, and a run without a seed moves it on.
+from keras.src.random.seed_generator import global_seed_generator
 
 
 def blame(model: keras.Model, x, training: bool) -> str:
@@ -42,7 +47,7 @@ def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Lay
         return None
     # Keras takes a list of one output for the output itself.
     outputs = {str(i): tensor for i, tensor in enumerate(tensors.values())}
-    with torch.no_grad():
+    with torch.no_grad(), _nothing_moves(model):
         values = keras.Model(model.inputs, outputs)(x, training=False)
     known = {key: values[str(i)] for i, key in enumerate(tensors)}
     for node in nodes:
@@ -60,3 +65,19 @@ def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Lay
             return find_uncapturable(layer, args[0], training) or layer
         return layer
     return None
+
+
+@contextlib.contextmanager
+def _nothing_moves(model: keras.Model) -> Iterator[None]:
+    """Afterwards, states of random generators and of layers are what they were."""
+    import torch
+
+    moving = [v for v in model.variables if not v.trainable]
+    moving.append(global_seed_generator().state)
+    before = [v.value.detach().clone() for v in moving]
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            for variable, value in zip(moving, before, strict=True):
+                variable.assign(value)

@@ -9,6 +9,7 @@ import keras
 from keras import tree
 
 from keras_mg.models.blame import blame
+from keras_mg.models.python_state import LAYER, PythonState
 
 # A model that meets more batch shapes than this runs the further ones eagerly.
 MAX_SHAPES = 8
@@ -63,6 +64,14 @@ class ByShape:
         return result
 
 
+class Uncaptured:
+    """Runs a step as it is, in the place of a `ByShape`."""
+
+    def __init__(self, function: Callable):
+        self.run = function
+        self.compiled: dict[tuple, Callable] = {}
+
+
 class ForwardStep:
     """Forward pass, loss and metrics of a training or test step, as much of it captured as can be.
 
@@ -80,10 +89,12 @@ class ForwardStep:
         self.backend = backend
         self.training = training
         self.extent = 0
-        self.graph = self._captured(0)
+        self.graph: ByShape | Uncaptured = self._captured(0)
+        self.captures = 1
+        self.python_state = PythonState(model)
 
     def _captured(self, extent: int) -> ByShape:
-        part = (self._all, self._network_and_loss, self._network)[extent]
+        part = self._part(extent)
 
         def captured(*arguments):
             # A function of its own per step: torch keys its graphs by them.
@@ -91,12 +102,15 @@ class ForwardStep:
 
         return ByShape(captured, self.backend, training=self.training)
 
+    def _part(self, extent: int) -> Callable:
+        return (self._all, self._network_and_loss, self._network)[extent]
+
     def _loss(self, x, y, y_pred, sample_weight):
         # As Keras's own steps do it: what a subclass overrides must be called the same way.
         loss = self.model._compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=self.training
         )
-        samples = tree.flatten(x)[0].shape[0]
+        samples = next(t for t in tree.flatten(x) if t is not None).shape[0]
         self.model._loss_tracker.update_state(loss.detach(), sample_weight=samples)
         _clear_losses(self.model)
         return self.model.optimizer.scale_loss(loss) if self.training else loss
@@ -124,6 +138,34 @@ class ForwardStep:
         Raises:
             CannotCapture: where not even the network can be captured.
         """
+        kind, part = self.python_state.changed(self.extent)
+        if kind is not None and isinstance(self.graph, ByShape):
+            # Attributes of one's own layers, losses and metrics are constants of a graph.
+            self.captures += 1
+            if self.captures > MAX_SHAPES:
+                self._give_up(part, "between steps again and again")
+            else:
+                self.graph = self._captured(self.extent)
+        result = self._largest_extent(x, y, sample_weight)
+        kind, part = self.python_state.changed(self.extent)
+        if kind == LAYER and isinstance(self.graph, ByShape):
+            self._give_up(part, "in each step")
+        elif kind is not None and kind != LAYER:
+            # What counts in Python stays out of the graph.
+            self.extent = kind + 1
+            self.graph = self._captured(self.extent)
+        return result
+
+    def _give_up(self, part, when: str) -> None:
+        self.graph = Uncaptured(self._part(self.extent))
+        warnings.warn(
+            f"jit_compile=True: {part!r} changes its Python attributes {when}, which a graph holds "
+            f"as constants, so forward passes of model '{self.model.name}' run eagerly. Numbers "
+            "that change belong in variables.",
+            stacklevel=2,
+        )
+
+    def _largest_extent(self, x, y, sample_weight):
         failure: CannotCapture | None = None
         for extent in range(self.extent, 3):
             graph = self.graph if extent == self.extent else self._captured(extent)
@@ -138,7 +180,7 @@ class ForwardStep:
         assert failure is not None
         raise failure
 
-    def _run(self, graph: ByShape, extent: int, x, y, sample_weight):
+    def _run(self, graph: ByShape | Uncaptured, extent: int, x, y, sample_weight):
         if extent == 0:
             return graph.run(x, y, sample_weight)
         if extent == 1:
@@ -289,6 +331,7 @@ class CompiledSteps:
             optimizer.apply([gradients[i] for i in kept], [variables[i] for i in kept])
 
         self.updates += 1
+        before = _settings(optimizer)
         compiled = update
         if self.updates <= MAX_SHAPES:
             compiled = torch_graph.compile_graph(update, self.backend)
@@ -301,6 +344,9 @@ class CompiledSteps:
             # need the host. The update is a small part of a step.
             compiled = update
             update(gradients)
+        if _settings(optimizer) != before:
+            # It counts in Python, which no graph repeats.
+            compiled, self.updates = update, MAX_SHAPES
         self.update_graph, self.update_settings = compiled, _settings(optimizer) + missing
 
     def test(self, data):
@@ -321,14 +367,19 @@ class CompiledSteps:
 
 def _settings(optimizer) -> list:
     """The numbers of an optimizer that are constants of its captured update."""
-    inner = getattr(optimizer, "inner_optimizer", None)
+    inner = [
+        part
+        for value in vars(optimizer).values()
+        for part in (value if isinstance(value, (list, tuple)) else [value])
+        if isinstance(part, keras.optimizers.Optimizer)
+    ]
     own = [
         (name, value)
         for name, value in vars(optimizer).items()
         if value is None or isinstance(value, (bool, int, float, str))
     ]
     own.append(("learning rate", id(getattr(optimizer, "_learning_rate", None))))
-    return own if inner is None else own + _settings(inner)
+    return own + [setting for part in inner for setting in _settings(part)]
 
 
 def _applies_as_keras(optimizer) -> bool:

@@ -251,7 +251,12 @@ def deploy(model: keras.Model) -> keras.Model:
     if not model.built:
         raise ValueError(f"deploy needs a built model. Received: model={model!r}")
     norms = _stock_norms(model)
-    deployed = _clone(model, norms)
+    # How it was trained, Keras would copy, too.
+    compiled, model.compiled = model.compiled, False
+    try:
+        deployed = _clone(model, norms)
+    finally:
+        model.compiled = compiled
     for source, target in zip(model.layers, deployed.layers, strict=True):
         if source in norms:
             _fold(source, target, *_affine(norms[source]), axis=3)

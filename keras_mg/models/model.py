@@ -13,7 +13,7 @@ from keras.src.models.functional import Functional
 
 from keras_mg import layers
 from keras_mg.models import lazy_logs
-from keras_mg.models.compiled_steps import CompiledSteps
+from keras_mg.models.compiled_steps import MAX_SHAPES, CompiledSteps
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
@@ -73,6 +73,7 @@ class Model(keras.Model):
     _remat = False
     _recomputed_layers: frozenset[int] = frozenset()
     _compiled_steps: CompiledSteps | None = None
+    _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
     _slots_laid_out = False
 
     # While `fit` or `evaluate` has not told the callbacks yet how many batches there are.
@@ -85,8 +86,7 @@ class Model(keras.Model):
 
     def __init__(self, *args, **kwargs):
         if _are_functional(args, kwargs) and not isinstance(self, Functional):
-            cls = type(self)
-            cls.__bases__ = tuple(FunctionalModel if b is Model else b for b in cls.__bases__)
+            _make_functional(type(self))
         super().__init__(*args, **kwargs)
 
     def compile(self, *args, remat: bool = False, **kwargs):
@@ -181,12 +181,13 @@ class Model(keras.Model):
             self._lazy_callbacks.begin(getattr(iterator, "num_batches", None))
             self._lazy_callbacks = None
 
-    def _make(self, make, step: str, force: bool):
-        """Make one of Keras's three functions, which would wrap a compiled step once more."""
-        own = getattr(type(self), step) is getattr(Model, step)
+    def _make(self, make, force: bool):
+        """Make one of Keras's three functions, of which Keras itself compiles none on torch.
+
+        Its own compiling breaks a step apart, and would wrap a compiled one once more.
+        """
         compiles = self.jit_compile
-        # Keras's own compiling breaks a step apart: done where it is asked for, not by "auto".
-        if _is_torch() and compiles and (own or self._jit_compile_request == "auto"):
+        if _is_torch():
             self.jit_compile = False
         try:
             return make(force)
@@ -194,19 +195,28 @@ class Model(keras.Model):
             self.jit_compile = compiles
 
     def make_train_function(self, force=False):
-        return self._make(super().make_train_function, "train_step", force)
+        return self._make(super().make_train_function, force)
 
     def make_test_function(self, force=False):
-        return self._make(super().make_test_function, "test_step", force)
+        return self._make(super().make_test_function, force)
 
     def make_predict_function(self, force=False):
-        return self._make(super().make_predict_function, "predict_step", force)
+        return self._make(super().make_predict_function, force)
+
+    def quantize(self, *args, **kwargs):
+        super().quantize(*args, **kwargs)
+        self._compiled_steps = None
 
     def _steps(self) -> CompiledSteps | None:
         if not _is_torch() or not self.jit_compile or self.run_eagerly or not self.built:
             return None
+        if self._compiled_steps is None or len(self._known_steps) > MAX_SHAPES:
+            object.__setattr__(self, "_known_steps", {})
         if self._compiled_steps is None or self._compiled_steps.are_stale():
-            self._compiled_steps = CompiledSteps(self, self.torch_backend)
+            # Layers that are frozen and released in turn come back to graphs that are there.
+            steps = CompiledSteps(self, self.torch_backend)
+            steps = self._known_steps.setdefault(tuple(steps.trainability), steps)
+            self._compiled_steps = steps
         return None if self._compiled_steps.failed else self._compiled_steps
 
     def _lay_out_slots(self):
@@ -325,6 +335,14 @@ def _recomputed(function):
     from keras_mg.ops import torch_remat
 
     return torch_remat.recomputed(function)
+
+
+def _make_functional(cls: type) -> None:
+    """Let a subclass of `Model`, at any depth, be one of `FunctionalModel`."""
+    for base in cls.__bases__:
+        if base is not Model and issubclass(base, Model) and not issubclass(base, Functional):
+            _make_functional(base)
+    cls.__bases__ = tuple(FunctionalModel if base is Model else base for base in cls.__bases__)
 
 
 def _are_functional(args, kwargs) -> bool:

@@ -13,7 +13,8 @@ from keras.src.models.functional import Functional
 
 from keras_mg import layers
 from keras_mg.models import lazy_logs
-from keras_mg.models.compiled_steps import MAX_SHAPES, CompiledSteps
+from keras_mg.models.by_shape import MAX_SHAPES
+from keras_mg.models.compiled_steps import CompiledSteps
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")

@@ -31,6 +31,9 @@ OPTIONS = {
     "dropout": partial(zoo.PMG9, dropout=True, classes=5, input_shape=(64, 64, 3), **tiny.LOGITS),
 }
 
+# One unit in the last place of their weights changes their gradients by 1e-5 to 2.3e-5.
+SENSITIVE = {"multigrid_residual", "multigrid_imagenet"}
+
 
 def targets(model, generator):
     """Targets, loss and metric for the model's kind of output."""
@@ -125,7 +128,8 @@ def test_the_code_that_inductor_makes_trains_as_eager_does(name):
         compiled, model, start = fit(tiny.NETWORKS[name], True, "inductor", **one_step)
     assert len(support.graphs(model)) == 1
     assert_trained(compiled, model, start)
-    # Of this one, a unit in the last place of the weights still changes gradients by 1.6e-5.
-    tolerance = 3e-5 if name == "multigrid_imagenet" else 1e-5
     # The gradient of what a batch norm cancels, a bias before it, is rounding error alone.
-    support.assert_same_in_scale(eager, compiled, tolerance, floor=1e-3)
+    floor = 1e-3
+    gradients = [{"optimizer": result.pop("optimizer")} for result in (eager, compiled)]
+    support.assert_same_in_scale(eager, compiled, 1e-5, floor)
+    support.assert_same_in_scale(*gradients, 3e-5 if name in SENSITIVE else 1e-5, floor)

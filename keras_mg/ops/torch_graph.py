@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -83,11 +84,16 @@ def _capturing() -> Iterator[None]:
 
     with (
         _one_capture,
+        warnings.catch_warnings(),
         torch._dynamo.config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True),
         _replaced(torch.backends.mps, "is_available", lambda: has_mps),
         _replaced(keras.src.backend.torch.numpy, "max", _max),
         _replaced(DynamicBackend, "__getattr__", _attribute_of_backend),
     ):
+        # What torch notices about Keras and the machine. Where warnings are errors, each would end
+        # the capture.
+        for notice in ("Dynamo detected a call to a `functools.lru_cache`", "TensorFloat32 tensor"):
+            warnings.filterwarnings("ignore", notice)
         yield
 
 

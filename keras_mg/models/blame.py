@@ -75,7 +75,9 @@ def _nothing_moves(model: keras.Model) -> Iterator[None]:
     moving = [v for v in model.variables if not v.trainable]
     moving.append(global_seed_generator().state)
     before = [v.value.detach().clone() for v in moving]
-    with torch.random.fork_rng():
+    # Of all devices, torch would warn.
+    devices = {v.value.device for v in moving if v.value.device.type == "cuda"}
+    with torch.random.fork_rng(devices):
         try:
             yield
         finally:

@@ -72,7 +72,7 @@ def _numbers(part: Any) -> dict:
 @functools.cache
 def _own_names() -> frozenset[str]:
     """The attributes that Keras and this package give to layers and models."""
-    model = keras.Model()
+    model = keras.Model(name="without_a_number")  # an automatic name would be one fewer for others
     return frozenset(vars(model)) | {
         *("stop_training", "history", "train_function", "test_function", "predict_function"),
         *(name for name in dir(type(model)) if not name.startswith("__")),

@@ -54,9 +54,7 @@ def test_freezing_without_compile_counts_from_the_next_step():
     x, y = data()
     for jit_compile in (False, True):
         keras.utils.set_random_seed(1)
-        model = compiled_model() if jit_compile else plain()
-        if not jit_compile:
-            model.compile(sgd(), crossentropy())
+        model = compiled_model(jit_compile=jit_compile)
         model.fit(x, y, verbose=0, shuffle=False)
         model.layers[1].trainable = False
         frozen = [array(w) for w in model.layers[1].weights]

@@ -149,19 +149,19 @@ def test_compiled_with_constant_weights_and_then_with_others(backend):
         return deployed.predict(x, batch_size=1, verbose=0)
 
     assert difference(model(x), predict()) <= 1e-5
-    first = deployed._compiled_steps.predict_graph
+    first = deployed._compiled_steps.predict_step.graph
     assert first.options["constant_weights"] is True
     assert difference(model(x), predict()) <= 1e-5
-    assert deployed._compiled_steps.predict_graph is first
+    assert deployed._compiled_steps.predict_step.graph is first
 
     other = shake(NETWORKS["MgNet"](), seed=7)
     deployed.set_weights(keras_mg.deploy(other).get_weights())
     assert difference(other(x), predict()) <= 1e-5
-    second = deployed._compiled_steps.predict_graph
+    second = deployed._compiled_steps.predict_step.graph
     assert second.options["constant_weights"] is False
     deployed.set_weights(keras_mg.deploy(model).get_weights())
     assert difference(model(x), predict()) <= 1e-5
-    assert deployed._compiled_steps.predict_graph is second
+    assert deployed._compiled_steps.predict_step.graph is second
 
 
 @torch_only
@@ -170,7 +170,7 @@ def test_a_model_that_can_be_trained_has_no_constants():
     model.torch_backend = "aot_eager"
     model.compile(jit_compile=True)
     model.predict(images(model), verbose=0)
-    assert model._compiled_steps.predict_graph.options["constant_weights"] is False
+    assert model._compiled_steps.predict_step.graph.options["constant_weights"] is False
 
 
 def test_nothing_is_trainable_after_loading_either(tmp_path):

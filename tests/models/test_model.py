@@ -12,10 +12,8 @@ from tests.support.small_model import (
     CLASSES,
     SAMPLES,
     compiled_model,
-    crossentropy,
     data,
     fit,
-    plain,
     sgd,
     trunk,
     with_head,
@@ -43,9 +41,7 @@ def test_single_batches_of_numpy_arrays_are_captured():
     x, y = data()
     for jit_compile in (False, True):
         keras.utils.set_random_seed(1)
-        model = compiled_model() if jit_compile else plain()
-        if not jit_compile:
-            model.compile(sgd(), crossentropy())
+        model = compiled_model(jit_compile=jit_compile)
         model(x[:1])
         logs = [model.train_on_batch(x, y), model.test_on_batch(x.astype("float64"), y)]
         results.append({"logs": logs, "y": model.predict_on_batch(x), "w": model.get_weights()})

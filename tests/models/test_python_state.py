@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_mg
+from keras_mg.models import python_state
 from tests.support import compiled as support
 from tests.support.compiled import assert_same
 from tests.support.small_model import CLASSES, crossentropy, data, fit, plain, sgd, trunk, with_head
@@ -98,6 +99,92 @@ def test_layers_with_one_warning():
     assert len(ours) == 1
     assert "built=True> changes its Python attributes in each step" in ours[0]
     assert_same(*results)
+
+
+def test_a_layer_and_a_metric_that_both_count():
+    results = []
+    for jit in (False, True):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result, _ = fit(with_head(Growing), sgd, jit, metrics=[Counting(name="m")])
+        results.append(result)
+    assert len([w for w in caught if "jit_compile" in str(w.message)]) == 1
+    assert_same(*results)
+
+
+class Remembering(keras.layers.Layer):
+    """Keeps the size of the first batch that has values."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = None
+
+    def call(self, x):
+        if self.first is None and x.device.type != "meta":
+            self.first = x.shape[0]
+        return x * 2.0
+
+
+@pytest.mark.filterwarnings("error:jit_compile")
+def test_what_is_set_once_stays_captured():
+    eager, _ = fit(with_head(Remembering), sgd, False)
+    compiled, model = fit(with_head(Remembering), sgd, True)
+    assert len(support.graphs(model)) == 1
+    assert_same(eager, compiled)
+
+
+class Scaled(keras.layers.Layer):
+    """Scales by a number of Python's."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = 1.0
+
+    def call(self, x):
+        return x * self.scale
+
+
+@pytest.mark.filterwarnings("error:jit_compile")
+@pytest.mark.parametrize("deployed", [False, True])
+def test_a_number_that_is_set_between_predictions(deployed):
+    x, _ = data()
+    model = with_head(Scaled)()
+    model = keras_mg.deploy(model) if deployed else model
+    (layer,) = (layer for layer in model.layers if isinstance(layer, Scaled))
+    results = []
+    for jit_compile in (False, True):
+        model = keras_mg.Model(model.input, model.output)
+        model.torch_backend = "aot_eager"
+        model.compile(jit_compile=jit_compile)
+        parts = []
+        for layer.scale in (1.0, 3.0, 0.5):
+            parts.append(model.predict(x, batch_size=5, verbose=0))
+        results.append({"predictions": parts})
+    assert len({float(part[0, 0]) for part in parts}) == 3
+    assert_same(*results)
+
+
+def test_a_layer_that_counts_its_predictions():
+    x, _ = data()
+    results = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        model = with_head(Growing)()
+        model.torch_backend = "aot_eager"
+        model.compile(jit_compile=jit_compile)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            parts = [model.predict(x, batch_size=5, verbose=0) for _ in range(3)]
+        results.append({"predictions": parts})
+    assert len([w for w in caught if "jit_compile" in str(w.message)]) == 1
+    assert_same(*results)
+
+
+def test_names_are_given_as_keras_gives_them():
+    python_state._own_names.cache_clear()
+    keras.utils.clear_session(free_memory=False)
+    fit(with_head(Scaled), sgd, True)
+    assert keras.Model().name == "model"
 
 
 def test_optimizers():

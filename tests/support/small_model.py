@@ -96,10 +96,10 @@ def assert_moves(result, model, build):
     assert len(set(losses)) == len(losses)
 
 
-def compiled_model(build=plain, **options):
+def compiled_model(build=plain, jit_compile=True, **options):
     model = build()
     model.torch_backend = "aot_eager"
-    model.compile(sgd(), crossentropy(), jit_compile=True, **options)
+    model.compile(sgd(), crossentropy(), jit_compile=jit_compile, **options)
     return model
 
 

@@ -35,11 +35,14 @@ class Model(keras.Model):
     part of a functional `Model`, or of one inside it, training keeps the input alone and computes
     the rest once more in the backward pass. Results do not change. Torch only.
 
-    As with every compiled Keras model, changes of layers take effect at the next `compile()`; those
-    of `trainable` and of the optimizer's settings at the next step. Where a layer cannot be
-    captured (one that calls other libraries, and of the random ones all but a `Dropout` without a
-    `seed`), a warning names it and the model runs eagerly; a loss or a metric that needs numbers on
-    the host stays out of the graph. `Dropout` draws other numbers compiled than eagerly.
+    Changes of `trainable`, of the optimizer's settings, and of numbers in Python attributes of your
+    own layers, losses and metrics take effect at the next step; other changes of layers, as with
+    every compiled Keras model, at the next `compile()`. Where a layer cannot be captured (one that
+    calls other libraries or looks at values, and of the random ones all but a `Dropout` without a
+    `seed`), or counts in Python, a warning names it and the forward pass runs eagerly; a loss or a
+    metric that needs numbers on the host stays out of the graph, and so does the optimizer's update
+    where Keras decides by a value. `Dropout` draws other numbers compiled than eagerly: inductor
+    has a generator of its own.
 
     In a model without trainable weights, such as one from `deploy`, a compiled `predict` on a CPU
     makes constants of the weights. It notices `assign`, `set_weights`, loading and in-place changes

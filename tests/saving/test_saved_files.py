@@ -1,0 +1,66 @@
+"""What earlier states of the library saved loads, with the outputs that it had then."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mg
+from tests.support import saved, tiny
+
+TOLERANCE = 2e-5
+WEIGHTS = (*saved.NAMES, saved.TRAINED)
+MODELS = (*WEIGHTS, "deployed")
+
+
+def stored(name):
+    with np.load(saved.FOLDER / f"{name}.npz") as file:
+        return file["image"], file["output"]
+
+
+def test_the_files_are_there_and_small():
+    expected = {f"{n}.weights.h5" for n in WEIGHTS}
+    expected |= {f"{n}{suffix}" for n in MODELS for suffix in (".keras", ".npz")}
+    assert {file.name for file in saved.FOLDER.iterdir()} == expected
+    assert sum(file.stat().st_size for file in saved.FOLDER.iterdir()) < 3_200_000
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_loads(name):
+    image, output = stored(name)
+    model = keras.saving.load_model(saved.FOLDER / f"{name}.keras")
+    assert isinstance(model, keras_mg.Model)
+    assert tiny.difference(model.predict_on_batch(image), output) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_saved_weights_load_into_the_network_of_today(name, suffix):
+    image, output = stored(name)
+    model = tiny.NETWORKS[name]()
+    before = model.predict_on_batch(image)
+    keras_mg.weights.load(model, saved.FOLDER / f"{name}{suffix}")
+    after = model.predict_on_batch(image)
+    assert tiny.difference(after, output) <= TOLERANCE
+    assert tiny.difference(before, output) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_keras_loads_the_weights_by_itself(name):
+    image, output = stored(name)
+    model = tiny.NETWORKS[name]()
+    model.load_weights(saved.FOLDER / f"{name}.weights.h5")
+    assert tiny.difference(model.predict_on_batch(image), output) <= TOLERANCE
+
+
+def test_a_trained_model_loads_with_its_optimizer():
+    model = keras.saving.load_model(saved.FOLDER / f"{saved.TRAINED}.keras")
+    optimizer = model.optimizer
+    assert type(optimizer).__name__ == "CoupledSGD"
+    assert (float(optimizer.learning_rate), optimizer.momentum, optimizer.nesterov) == (
+        0.25, 0.5, True
+    )  # fmt: skip
+    assert optimizer.weight_decay == 0.125
+    assert int(optimizer.iterations) == 1
+    velocities = [np.abs(keras.ops.convert_to_numpy(v)).max() for v in optimizer.momentums]
+    assert len(velocities) == len(model.trainable_variables)
+    assert min(velocities) > 0

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.settings import Settings
+from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import group_convolution as gc
-from keras_mg.ops import interleaving
 
 BATCH = {"cpu": 4, "cuda": 128}
 STAGES = ((200, 56), (400, 28), (800, 14), (1600, 7))  # of IGC_L100M2: filters, side of the outputs

@@ -8,7 +8,7 @@ import keras
 import torch
 
 from benchmarks.networks import Batch, Network, keras_loss, parameters, twin_loss
-from keras_mg.recipes import prefetch
+from keras_mg.training import prefetch
 
 # The recipe of all four families: SGD with momentum.
 LEARNING_RATE = 0.01

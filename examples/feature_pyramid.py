@@ -17,7 +17,8 @@ import keras_mg  # before Keras: picks PyTorch where nobody has chosen a backend
 # isort: split
 import keras
 
-from keras_mg.recipes import MeanIU, ScatteredDigits
+from keras_mg.datasets import ScatteredDigits
+from keras_mg.metrics import MeanIU
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 
 from keras_mg.applications import MgNet, mgnet
-from keras_mg.recipes import split_digits
+from keras_mg.datasets import split_digits
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from keras_mg import default_backend
+from keras_mg import _default_backend as default_backend
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def documented_objects():
     names = [keras_mg.__name__]
     names += [m.name for m in pkgutil.walk_packages(keras_mg.__path__, "keras_mg.")]
     if importlib.util.find_spec("triton") is None:
-        names.remove("keras_mg.ops.triton_kernels")
+        names.remove("keras_mg.ops._triton_kernels")
     for name in names:
         yield from finder.find(importlib.import_module(name))
 

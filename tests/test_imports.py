@@ -15,10 +15,25 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "keras_mg"
 
 # Left to right: a part may import itself and what stands before it.
-ORDER = ["default_backend", "ops", "layers", "models", "weights", "applications", "recipes", "cli"]
+ORDER = [
+    "_default_backend",
+    "_private",
+    "ops",
+    "layers",
+    "training",
+    "deployment",
+    "weights",
+    "applications",
+    "datasets",
+    "metrics",
+    "visualization",
+    "recipes",
+    "cli",
+]
 
 # These cost seconds to import or are optional, so they load inside the function that needs them.
-# torch is the exception in `ops`, whose torch module is imported only when torch is the backend.
+# torch is the exception in the rooms that are written in it, which import those files late.
+TORCH_ROOMS = ["_private", "ops", "training"]
 LATE = ["torch", "jax", "tensorflow", "tensorflow_datasets", "keras_cv", "sklearn", "matplotlib"]
 
 SCRIPT_FOLDERS = ["applications", "examples"]
@@ -54,7 +69,7 @@ def package_violations(source, module, is_package=False):
     for node, name, late in imported_names(ast.parse(source), module, is_package):
         where = f"{module}:{node.lineno}"
         top, *rest = name.split(".")
-        if top in LATE and not late and not (top == "torch" and own == "ops"):
+        if top in LATE and not late and not (top == "torch" and own in TORCH_ROOMS):
             problems.append(f"{where} imports {top} at module level; import it where it is used")
         if top != PACKAGE or own is None:
             continue
@@ -66,7 +81,13 @@ def package_violations(source, module, is_package=False):
             problems.append(f"{where}: {PACKAGE}.{own} has no place in ORDER")
         elif ORDER.index(rest[0]) > ORDER.index(own):
             problems.append(f"{where}: {own} imports {rest[0]}, which comes after it")
+        elif rest[0] != own and any(_is_private(part) for part in rest[1:]):
+            problems.append(f"{where}: {own} imports {name}, which is private to {rest[0]}")
     return problems
+
+
+def _is_private(name):
+    return name.startswith("_") and not name.startswith("__")
 
 
 def script_violations(source, name):
@@ -151,6 +172,10 @@ def test_the_scripts_use_the_public_interface():
         ("keras_mg.layers.a", "try:\n    from torch import nn\nexcept E: pass", "torch at module"),
         ("keras_mg.ops.a", "import jax.numpy as jnp", "jax at module level"),
         ("keras_mg.recipes.a", "class A:\n    import sklearn.datasets", "sklearn at module level"),
+        ("keras_mg.layers.a", "from keras_mg.ops import _grids", "private to ops"),
+        ("keras_mg.layers.a", "from keras_mg.ops._grids import crop", "private to ops"),
+        ("keras_mg.recipes.a", "from keras_mg.ops.a import _b", "private to ops"),
+        ("keras_mg.datasets.a", "import torch", "torch at module level"),
         ("keras_mg", "import tensorflow", "tensorflow at module level"),
     ],
 )
@@ -163,7 +188,9 @@ def test_the_checker_sees_a_bad_import(module, source, expected):
 @pytest.mark.parametrize(
     ("module", "is_package", "source"),
     [
-        ("keras_mg.ops.torch_ops", False, "import torch"),
+        ("keras_mg.ops._torch_ops", False, "import torch"),
+        ("keras_mg.training._a", False, "import torch"),
+        ("keras_mg.ops.a", False, "from keras_mg.ops._grids import crop"),
         ("keras_mg.ops", True, "from .backend import conv2d as conv2d"),
         ("keras_mg.layers", True, "from keras_mg.layers.a import A as A"),
         ("keras_mg.layers.a", False, "from keras_mg.ops import grids\nfrom .b import B"),

@@ -31,7 +31,9 @@ import keras
 import numpy as np
 
 from keras_mg.applications import SegPMG
-from keras_mg.recipes import MeanIU, ScatteredDigits, plot_segmentation
+from keras_mg.datasets import ScatteredDigits
+from keras_mg.metrics import MeanIU
+from keras_mg.visualization import plot_segmentation
 
 CLASSES = 10
 BATCH_SIZE = 8  # canvases per step

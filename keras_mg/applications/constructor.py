@@ -11,7 +11,7 @@ import keras
 from keras_mg.applications.signatures import Option, as_constructor, entries, extended_signature
 from keras_mg.layers import arguments
 from keras_mg.layers.initializers import torch_uniform
-from keras_mg.models import Model
+from keras_mg.training import Model
 from keras_mg.weights import load
 
 POOLINGS = (None, "avg", "max")

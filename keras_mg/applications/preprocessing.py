@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_mg.layers import arguments
-from keras_mg.ops.constants import constant_like
+from keras_mg.ops import constant_like
 
 
 def normalize(x, mean, std, data_format: str | None):

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from keras_mg.ops import measured_choice, triton_convolution
+from keras_mg.ops import _triton_convolution as triton_convolution
+from keras_mg.ops import measured_choice
 
 Formulation = Callable[..., torch.Tensor]
 

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 import keras
 
-from keras_mg.recipes.cifar import DATASETS, Images, load_images, split_validation
-from keras_mg.recipes.device_images import PLACES
+from keras_mg.datasets.device_images import PLACES
+from keras_mg.datasets.images import DATASETS, Images, load_images, split_validation
 from keras_mg.recipes.published import Recipe
 from keras_mg.recipes.train import BACKUP, FILES, InterruptedRunError, train, trainable_parameters
 

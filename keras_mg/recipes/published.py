@@ -11,7 +11,7 @@ import itertools
 import keras
 
 from keras_mg.layers.arguments import positive_int
-from keras_mg.recipes.coupled_sgd import CoupledSGD
+from keras_mg.training.coupled_sgd import CoupledSGD
 
 
 @dataclasses.dataclass(frozen=True)

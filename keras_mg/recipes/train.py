@@ -17,9 +17,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_mg.recipes.augmented_images import AugmentedImages, SetEpoch
-from keras_mg.recipes.cifar import Images
-from keras_mg.recipes.device_images import DeviceImages, images_on
+from keras_mg.datasets.augmented_images import AugmentedImages, SetEpoch
+from keras_mg.datasets.device_images import DeviceImages, images_on
+from keras_mg.datasets.images import Images
 from keras_mg.recipes.published import Recipe
 
 FILES = ("model.keras", "history.csv", "result.json")

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.ops import keras_ops, torch_ops
+from keras_mg.ops import _keras_ops as keras_ops
+from keras_mg.ops import _torch_ops as torch_ops
 from tests.support import reference
 from tests.support.arrays import (
     assert_close,

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":
     pytest.skip("torch's own functions", allow_module_level=True)
 
-from keras_mg.ops import interleaving  # noqa: E402
+from keras_mg.ops import _interleaving as interleaving  # noqa: E402
 
 
 def by_definition(x, groups):

@@ -5,16 +5,8 @@ import dataclasses
 import keras
 import pytest
 
-from keras_mg.recipes import (
-    IGC_CIFAR,
-    IGC_SVHN,
-    MGNET,
-    RECIPES,
-    RESNET,
-    RESNET_110,
-    CoupledSGD,
-    Recipe,
-)
+from keras_mg.recipes import IGC_CIFAR, IGC_SVHN, MGNET, RECIPES, RESNET, RESNET_110, Recipe
+from keras_mg.training import CoupledSGD
 
 
 def rates(recipe, steps_per_epoch, steps):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_mg.applications import IGCResNet, ResNet20, igc_cifar
-from keras_mg.recipes import IGC_CIFAR, Images, SetEpoch, train
+from keras_mg.datasets import Images, SetEpoch
+from keras_mg.recipes import IGC_CIFAR, train
 from keras_mg.recipes.train import InterruptedRunError, trainable_parameters
 
 EPOCHS = 4

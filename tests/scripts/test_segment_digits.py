@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_mg.recipes import ScatteredDigits
+from keras_mg.datasets import ScatteredDigits
 
 SCRIPT = Path(__file__).parents[2] / "applications" / "multigrid" / "segment_digits.py"
 

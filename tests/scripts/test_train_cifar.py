@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.recipes import Images, experiment
+from keras_mg.datasets import Images
+from keras_mg.recipes import experiment
 
 APPLICATIONS = Path(__file__).parents[2] / "applications"
 TINY = {

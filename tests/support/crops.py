@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 
-from keras_mg.recipes import Images
+from keras_mg.datasets import Images
 
 HEIGHT, WIDTH, SHIFT = 7, 5, 4
 PLACES = 2 * SHIFT + 1

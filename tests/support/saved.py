@@ -32,8 +32,7 @@ DEPLOYED = "igc_resnet"
 
 def trained():
     """A network after one step of the optimizer that the papers train with."""
-    # The optimizer has moved between rooms.
-    room = keras_mg.training if hasattr(keras_mg, "training") else keras_mg.recipes
+    room = keras_mg.training
     model = tiny.fill(tiny.NETWORKS[TRAINED]())
     model.compile(
         room.CoupledSGD(0.25, momentum=0.5, nesterov=True, weight_decay=0.125),

@@ -1,0 +1,13 @@
+"""Data sets as arrays and as batches, and what the papers do to images for training."""
+
+from keras_mg.datasets.augmented_images import AugmentedImages as AugmentedImages
+from keras_mg.datasets.augmented_images import SetEpoch as SetEpoch
+from keras_mg.datasets.device_images import DeviceImages as DeviceImages
+from keras_mg.datasets.digits import Digits as Digits
+from keras_mg.datasets.digits import DigitScatterer as DigitScatterer
+from keras_mg.datasets.digits import ScatteredDigits as ScatteredDigits
+from keras_mg.datasets.digits import load_digits as load_digits
+from keras_mg.datasets.digits import split_digits as split_digits
+from keras_mg.datasets.images import Images as Images
+from keras_mg.datasets.images import load_images as load_images
+from keras_mg.datasets.images import split_validation as split_validation

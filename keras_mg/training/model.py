@@ -1,0 +1,357 @@
+"""The Keras model whose steps compile."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import keras
+
+# Keras makes a model out of inputs and outputs by changing the bases of its class, which would
+# change `Model` for whoever subclasses it.
+from keras.src.models.functional import Functional
+
+from keras_mg import layers, ops
+from keras_mg.training import _lazy_logs as lazy_logs
+from keras_mg.training._by_shape import MAX_SHAPES
+from keras_mg.training._compiled_steps import CompiledSteps
+
+
+@keras.saving.register_keras_serializable(package="keras_mg")
+class Model(keras.Model):
+    """A `keras.Model` that trains, tests and predicts as captured graphs on torch.
+
+    `Model(inputs, outputs)` makes a functional model, as `keras.Model(inputs, outputs)` does, and
+    everything else is Keras's. The difference is `jit_compile` in `compile()`:
+
+    - `True` captures forward pass, loss and metrics as one torch graph, its backward pass as
+      another and the optimizer's update as a third, and compiles them. The first batch shape
+      compiles at once (seconds to minutes), a further one when it comes twice in a row; other
+      shapes, such as that of a partial last batch, run eagerly.
+    - `False` runs eagerly.
+    - `"auto"` (the default) compiles on a CUDA device and runs eagerly on a CPU.
+
+    `remat=True` in `compile()` trades time for memory: of each layer of `keras_mg.layers` that is
+    part of a functional `Model`, or of one inside it, training keeps the input alone and computes
+    the rest once more in the backward pass. Results do not change. Torch only.
+
+    Changes of `trainable`, of the optimizer's settings, and of numbers in Python attributes of your
+    own layers, losses and metrics take effect at the next step; other changes of layers, as with
+    every compiled Keras model, at the next `compile()`. Where a layer cannot be captured (one that
+    calls other libraries or looks at values, and of the random ones all but a `Dropout` without a
+    `seed`), or counts in Python, a warning names it and the forward pass runs eagerly; a loss or a
+    metric that needs numbers on the host stays out of the graph, and so does the optimizer's update
+    where Keras decides by a value. `Dropout` draws other numbers compiled than eagerly: inductor
+    has a generator of its own.
+
+    In a model without trainable weights, such as one from `deploy`, a compiled `predict` on a CPU
+    makes constants of the weights. It notices `assign`, `set_weights`, loading and in-place changes
+    of the tensors, but not writes to their `.data`.
+
+    On other backends the model is Keras's in every respect.
+
+    Args:
+        *args: of `keras.Model`: `inputs` and `outputs`.
+        **kwargs: of `keras.Model`: `name`, `trainable`.
+
+    Raises:
+        ValueError: as `keras.Model` does.
+
+    Example:
+        >>> import keras, keras_mg, numpy as np
+        >>> trunk = keras_mg.applications.MgNet(
+        ...     (1, 1), filters=8, include_top=False, pooling="avg", input_shape=(16, 16, 3)
+        ... )
+        >>> model = keras_mg.Model(trunk.input, keras.layers.Dense(3)(trunk.output))
+        >>> model.compile("sgd", "mse", jit_compile="auto")
+        >>> history = model.fit(np.ones((4, 16, 16, 3)), np.ones((4, 3)), verbose=0)
+        >>> sorted(history.history)
+        ['loss']
+    """
+
+    # The `torch.compile` backend that makes code of the captured graphs.
+    torch_backend = "inductor"
+
+    # Until `compile()` sets them.
+    _jit_compile_request = "auto"
+    _remat = False
+    _recomputed_layers: frozenset[int] = frozenset()
+    _compiled_steps: CompiledSteps | None = None
+    _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
+    _slots_laid_out = False
+
+    # While `fit` or `evaluate` has not told the callbacks yet how many batches there are.
+    _lazy_callbacks: lazy_logs.LazyCallbackList | None = None
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and _are_functional(args, kwargs):
+            cls = FunctionalModel
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        if _are_functional(args, kwargs) and not isinstance(self, Functional):
+            _make_functional(type(self))
+        super().__init__(*args, **kwargs)
+
+    def compile(self, *args, remat: bool = False, **kwargs):
+        if not isinstance(remat, bool):
+            raise ValueError(f"remat must be a boolean. Received: remat={remat!r}")
+        if remat and not _is_torch():
+            raise ValueError(
+                "remat=True is for the torch backend (on others, build the model inside "
+                f"`keras.RematScope`). Received: backend={keras.backend.backend()!r}"
+            )
+        requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
+        if requested not in (True, False, None, "auto"):
+            raise ValueError(
+                f'jit_compile must be True, False or "auto". Received: jit_compile={requested!r}'
+            )
+        super().compile(*args, **kwargs)
+        models = [layer for layer in self._flatten_layers() if isinstance(layer, Model)]
+        for model in models:
+            model._remat = remat
+        if sum(model._find_recomputed_layers() for model in models) == 0 and remat:
+            warnings.warn(
+                f"remat=True: model '{self.name}' has no layer that can be recomputed. These are "
+                "the layers of keras_mg.layers in a keras_mg.Model(inputs, outputs).",
+                stacklevel=2,
+            )
+        self._jit_compile_request = requested
+        self._compiled_steps = None
+        self._slots_laid_out = False
+        if requested == "auto" and not self.run_eagerly and self._on_cuda():
+            self.jit_compile = True
+        if _is_torch():
+            from keras_mg.training import _torch_optimizers as torch_optimizers
+
+            torch_optimizers.keep_rate_on_device(self.optimizer)
+
+    def _on_cuda(self) -> bool:
+        if not _is_torch():
+            return False
+        # A model without weights computes where Keras puts tensors.
+        tensors = [weight.value for weight in self.weights] or [keras.ops.zeros(())]
+        return tensors[0].device.type == "cuda"
+
+    def _find_recomputed_layers(self) -> int:
+        """Mark the layers that `remat` is for, and say how many there are."""
+        # Not at each call, which would take long, longest while torch traces it.
+        found, smoothers = set(), 0
+        for layer in self.layers:
+            if isinstance(layer, layers.MgNetSmoother):
+                layer.recomputes = self._remat and _can_be_recomputed(layer)
+                smoothers += layer.recomputes
+            elif self._remat and _can_be_recomputed(layer):
+                found.add(id(layer))
+        object.__setattr__(self, "_recomputed_layers", frozenset(found))
+        return len(found) + smoothers
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and "jit_compile" in config:
+            # What "auto" means depends on the machine that loads the model.
+            config["jit_compile"] = self._jit_compile_request
+        if config and self._remat:
+            config["remat"] = True
+        return config
+
+    def compile_from_config(self, config):
+        if type(self).compile is not Model.compile:
+            return super().compile_from_config(config)
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args, **kwargs):
+        return self._with_lazy_logs(super().fit, args, kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args, **kwargs):
+        return self._with_lazy_logs(super().evaluate, args, kwargs)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args, **kwargs):
+        return self._with_lazy_logs(super().predict, args, kwargs)
+
+    def _with_lazy_logs(self, method, args, kwargs):
+        return (
+            lazy_logs.call(self, method, args, kwargs) if _is_torch() else method(*args, **kwargs)
+        )
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        super()._symbolic_build(iterator, data_batch)
+        if self._lazy_callbacks is not None:
+            self._lazy_callbacks.begin(getattr(iterator, "num_batches", None))
+            self._lazy_callbacks = None
+
+    def _make(self, make, force: bool):
+        """Make one of Keras's three functions, of which Keras itself compiles none on torch.
+
+        Its own compiling breaks a step apart, and would wrap a compiled one once more.
+        """
+        compiles = self.jit_compile
+        if _is_torch():
+            self.jit_compile = False
+        try:
+            return make(force)
+        finally:
+            self.jit_compile = compiles
+
+    def make_train_function(self, force=False):
+        return self._make(super().make_train_function, force)
+
+    def make_test_function(self, force=False):
+        return self._make(super().make_test_function, force)
+
+    def make_predict_function(self, force=False):
+        return self._make(super().make_predict_function, force)
+
+    def quantize(self, *args, **kwargs):
+        super().quantize(*args, **kwargs)
+        self._compiled_steps = None
+
+    def _steps(self) -> CompiledSteps | None:
+        if not _is_torch() or not self.jit_compile or self.run_eagerly or not self.built:
+            return None
+        if self._compiled_steps is None or len(self._known_steps) > MAX_SHAPES:
+            object.__setattr__(self, "_known_steps", {})
+        if self._compiled_steps is None or self._compiled_steps.are_stale():
+            # Layers that are frozen and released in turn come back to graphs that are there.
+            steps = CompiledSteps(self, self.torch_backend)
+            steps = self._known_steps.setdefault(tuple(steps.trainability), steps)
+            self._compiled_steps = steps
+        return None if self._compiled_steps.failed else self._compiled_steps
+
+    def _lay_out_slots(self):
+        from keras_mg.training import _torch_graph as torch_graph
+
+        if self.optimizer is not None and self.optimizer.built:
+            torch_graph.match_layout(self.trainable_variables, self.optimizer.variables)
+            self._slots_laid_out = True
+
+    def train_step(self, *args):
+        if not _is_torch():
+            return super().train_step(*args)
+        if not self._slots_laid_out:
+            self._lay_out_slots()
+        steps = self._steps()
+        if steps is not None and steps.variables and self.optimizer is not None:
+            logs = steps.train(*args)
+            if logs is not None:
+                return logs
+        # Keras frees the old gradients after the forward pass, whose activations need the memory.
+        self.zero_grad()
+        return self._eagerly(steps, super().train_step, args)
+
+    def test_step(self, *args):
+        steps = self._steps()
+        logs = None if steps is None else steps.test(*args)
+        return self._eagerly(steps, super().test_step, args) if logs is None else logs
+
+    def predict_step(self, *args):
+        steps = self._steps()
+        outputs = None if steps is None else steps.predict(*args)
+        return self._eagerly(steps, super().predict_step, args) if outputs is None else outputs
+
+    def _eagerly(self, steps: CompiledSteps | None, step, args):
+        """Keras's own step; where it had to replace a compiled one, with a warning."""
+        worked = False
+        try:
+            result = step(*args)
+            worked = True
+        finally:
+            if steps is not None:
+                steps.settle(worked)
+        return result
+
+
+@keras.saving.register_keras_serializable(package="keras_mg", name="Functional")
+class FunctionalModel(Model, Functional):
+    """What `Model(inputs, outputs)` makes.
+
+    Running the graph lets go of each tensor after its last reader: Keras keeps the outputs of all
+    layers to the end, which in inference takes memory and, on a CPU, time.
+    """
+
+    _released: dict[int, list[int]] | None = None
+
+    def _release_plan(self) -> dict:
+        """For each node, the tensors that no later node reads and that are no output."""
+        last = {}
+        for depth in sorted(self._nodes_by_depth, reverse=True):
+            for node in self._nodes_by_depth[depth]:
+                for tensor in node.input_tensors:
+                    last[id(tensor)] = node
+        kept = {id(tensor) for tensor in self.outputs}
+        plan: dict[int, list[int]] = {}
+        for tensor, node in last.items():
+            if tensor not in kept:
+                plan.setdefault(id(node), []).append(tensor)
+        return plan
+
+    def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
+        if call_fn is not None:
+            return super()._run_through_graph(inputs, operation_fn, call_fn)
+        released = self._released
+        if released is None:
+            released = self._release_plan()
+            object.__setattr__(self, "_released", released)
+        known = dict(zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=False))
+        del inputs
+        for depth in sorted(self._nodes_by_depth, reverse=True):
+            for node in self._nodes_by_depth[depth]:
+                if node.is_input or any(id(x) not in known for x in node.input_tensors):
+                    continue
+                args, kwargs = node.arguments.fill_in(known)
+                operation = self._get_operation_for_node(node)
+                function = operation_fn(operation)
+                if id(operation) in self._recomputed_layers:
+                    function = _recomputed(function)
+                outputs = function(*args, **kwargs)
+                del args, kwargs
+                known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
+                del outputs
+                for tensor in released.get(id(node), ()):
+                    known.pop(tensor, None)
+        outputs = [known[id(tensor)] for tensor in self.outputs]
+        return keras.tree.pack_sequence_as(self._outputs_struct, outputs)
+
+
+# Layers that keep nothing of a call but what `keras_mg.ops` knows not to change a second time.
+_OWN_LAYERS = tuple(value for value in vars(layers).values() if isinstance(value, type))
+
+
+def _can_be_recomputed(layer) -> bool:
+    # Of a subclass nobody knows what a second call changes.
+    return type(layer) in _OWN_LAYERS and all(
+        (type(part) in _OWN_LAYERS or _is_unseeded_dropout(part)) and not part.activity_regularizer
+        for part in layer._flatten_layers()
+    )
+
+
+def _is_unseeded_dropout(layer) -> bool:
+    # One with a seed draws from a counter of its own, which a second call moves on.
+    return type(layer) is keras.layers.Dropout and layer.seed is None
+
+
+def _recomputed(function):
+    return ops.recomputed(function)
+
+
+def _make_functional(cls: type) -> None:
+    """Let a subclass of `Model`, at any depth, be one of `FunctionalModel`."""
+    for base in cls.__bases__:
+        if base is not Model and issubclass(base, Model) and not issubclass(base, Functional):
+            _make_functional(base)
+    cls.__bases__ = tuple(FunctionalModel if base is Model else base for base in cls.__bases__)
+
+
+def _are_functional(args, kwargs) -> bool:
+    """Whether these arguments of `Model` are the inputs and outputs of a functional model."""
+    given = len(args) + sum(name in kwargs for name in ("inputs", "outputs"))
+    return given >= 2
+
+
+def _is_torch() -> bool:
+    return keras.backend.backend() == "torch"

@@ -1,0 +1,399 @@
+"""`deploy`: equal outputs without the batch norms that follow convolutions."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mg
+from keras_mg import layers
+from keras_mg.deployment import Deployed
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+applications = keras_mg.applications
+LOGITS = {"classifier_activation": None}
+
+NETWORKS = {
+    "RMG18": lambda: applications.RMG18(input_shape=(32, 32, 3), classes=5, **LOGITS),
+    "IGC_L100M2": lambda: applications.IGC_L100M2(input_shape=(32, 32, 3), classes=5, **LOGITS),
+    "MgNet": lambda: applications.MgNet(filters=8, classes=5, **LOGITS),
+    "SegPMG": lambda: applications.SegPMG(3, filters=(8, 8, 4, 4), **LOGITS),
+}
+
+
+def array(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def shake(model, seed=0):
+    """Give batch norms and biases values that a forgotten one would show."""
+    generator = np.random.default_rng(seed)
+    for variable in model.weights:
+        name = variable.path.split("/")[-1]
+        if name in ("gamma", "moving_variance"):
+            variable.assign(generator.uniform(0.8, 1.2, variable.shape))
+        elif name in ("beta", "moving_mean", "bias"):
+            variable.assign(generator.normal(0, 0.2, variable.shape))
+    return model
+
+
+def images(model, count=2):
+    shape = [s or 16 for s in model.input_shape[1:]]
+    return np.random.default_rng(1).normal(size=(count, *shape)).astype("float32")
+
+
+def difference(one, other):
+    """The largest one, relative; of lists of outputs too."""
+    one, other = (
+        np.concatenate([array(x).astype("float32").ravel() for x in keras.tree.flatten(outputs)])
+        for outputs in (one, other)
+    )
+    return np.abs(one - other).max() / np.abs(one).max()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_are_equal(name):
+    model = shake(NETWORKS[name]())
+    deployed = keras_mg.deploy(model)
+    x = images(model)
+    before = array(model(x))
+    assert difference(before, deployed(x)) <= 1e-5
+    assert difference(before, model(x)) == 0
+    assert deployed.count_params() < model.count_params()
+    assert deployed.name == model.name
+    assert [layer.name for layer in deployed.layers] == [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("name", ["IGC_L100M2", "SegPMG"])
+def test_save_and_load(tmp_path, name):
+    deployed = keras_mg.deploy(shake(NETWORKS[name]()))
+    deployed.save(tmp_path / "deployed.keras")
+    loaded = keras.saving.load_model(tmp_path / "deployed.keras")
+    x = images(deployed)
+    assert difference(deployed(x), loaded(x)) == 0
+    assert loaded.count_params() == deployed.count_params()
+
+
+def test_no_batch_norm_is_left_in_units():
+    model = keras_mg.deploy(NETWORKS["RMG18"]())
+    assert {w.name for w in model.weights} == {"kernel", "bias"}
+
+
+def test_both_data_formats():
+    def build(data_format, shape):
+        image = keras.Input(shape)
+        x = layers.ConvNormActivation(8, use_bias=True, data_format=data_format)(image)
+        x = layers.IGCBlock(12, 4, 2, data_format=data_format)(x)
+        x = layers.TransposedConvNormActivation(6, data_format=data_format)(x)
+        return shake(keras_mg.Model(image, x))
+
+    for data_format, shape in (("channels_last", (8, 8, 4)), ("channels_first", (4, 8, 8))):
+        model = build(data_format, shape)
+        deployed = keras_mg.deploy(model)
+        assert difference(model(images(model)), deployed(images(model))) <= 1e-5
+        assert not any("gamma" in w.name for w in deployed.weights)
+
+
+def test_a_trunk_inside_a_model_and_foreign_layers():
+    trunk = applications.MgNet((1, 1), filters=8, include_top=False, pooling="avg")
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(0.5)(image)
+    x = keras.layers.BatchNormalization()(trunk(x))
+    model = shake(keras_mg.Model(image, keras.layers.Dense(3)(x)))
+    deployed = keras_mg.deploy(model)
+    x = images(model)
+    assert difference(model(x), deployed(x)) <= 1e-5
+    assert deployed.count_params() < model.count_params()
+
+
+def test_it_predicts_the_same_in_training_mode():
+    model = keras_mg.deploy(shake(NETWORKS["MgNet"]()))
+    weights = model.get_weights()
+    x = images(model)
+    assert difference(model(x, training=False), model(x, training=True)) == 0
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_only_a_functional_model_can_be_deployed():
+    class Own(keras.Model):
+        pass
+
+    with pytest.raises(ValueError, match="deploy needs a functional model. Received: model=<Own"):
+        keras_mg.deploy(Own())
+
+
+def test_a_built_layer_is_refused():
+    layer = layers.ConvNormActivation(4)
+    layer.build((None, 8, 8, 3))
+    with pytest.raises(ValueError, match="must not be built. Received: layer='conv_norm"):
+        Deployed(layer)
+
+
+torch_only = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the steps are captured on torch only"
+)
+
+
+@torch_only
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_with_constant_weights_and_then_with_others(backend):
+    model = shake(NETWORKS["MgNet"]())
+    deployed = keras_mg.deploy(model)
+    deployed.torch_backend = backend
+    deployed.compile(jit_compile=True)
+    x = images(model)
+
+    def predict():
+        return deployed.predict(x, batch_size=1, verbose=0)
+
+    assert difference(model(x), predict()) <= 1e-5
+    first = deployed._compiled_steps.predict_step.graph
+    assert first.options["constant_weights"] is True
+    assert difference(model(x), predict()) <= 1e-5
+    assert deployed._compiled_steps.predict_step.graph is first
+
+    other = shake(NETWORKS["MgNet"](), seed=7)
+    deployed.set_weights(keras_mg.deploy(other).get_weights())
+    assert difference(other(x), predict()) <= 1e-5
+    second = deployed._compiled_steps.predict_step.graph
+    assert second.options["constant_weights"] is False
+    deployed.set_weights(keras_mg.deploy(model).get_weights())
+    assert difference(model(x), predict()) <= 1e-5
+    assert deployed._compiled_steps.predict_step.graph is second
+
+
+@torch_only
+def test_a_model_that_can_be_trained_has_no_constants():
+    model = NETWORKS["MgNet"]()
+    model.torch_backend = "aot_eager"
+    model.compile(jit_compile=True)
+    model.predict(images(model), verbose=0)
+    assert model._compiled_steps.predict_step.graph.options["constant_weights"] is False
+
+
+def test_nothing_is_trainable_after_loading_either(tmp_path):
+    deployed = keras_mg.deploy(NETWORKS["MgNet"]())
+    deployed.save(tmp_path / "deployed.keras")
+    assert not keras.saving.load_model(tmp_path / "deployed.keras").trainable_variables
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Holder(keras.layers.Layer):
+    """A layer of the user's that holds one of ours and says nothing of its shape."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = layers.ConvNormActivation(4, data_format="channels_last")
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, x, training=None):
+        return keras.ops.concatenate([self.inner(x, training=training), x], -1)
+
+
+def check_deployed(model, tmp_path, tolerance=1e-5, **custom_objects):
+    """Equal outputs, also of the loaded file and deployed once more, from a model left alone."""
+    x = images(model)
+    before = model(x)
+    deployed = keras_mg.deploy(model)
+    deployed.save(tmp_path / "deployed.keras")
+    loaded = keras.saving.load_model(tmp_path / "deployed.keras", custom_objects=custom_objects)
+    after = deployed(x)
+    assert difference(before, after) <= tolerance
+    assert difference(after, loaded(x)) <= 1e-6
+    assert difference(after, keras_mg.deploy(loaded)(x)) <= 1e-6
+    assert difference(before, model(x)) == 0
+    assert [layer.name for layer in deployed.layers] == [layer.name for layer in model.layers]
+    return deployed
+
+
+def norms_left(model):
+    """The names of the layers that hold a batch norm."""
+    return [layer.name for layer in model.layers if any("gamma" in w.name for w in layer.weights)]
+
+
+@pytest.mark.parametrize("name", ["IGC_L100M2", "SegPMG"])
+def test_a_deployed_model_is_deployed_to_an_equal_one(name):
+    once = keras_mg.deploy(shake(NETWORKS[name]()))
+    twice = keras_mg.deploy(once)
+    x = images(once)
+    assert difference(once(x), twice(x)) == 0
+    assert [w.path for w in twice.weights] == [w.path for w in once.weights]
+    assert all(type(one) is type(two) for one, two in zip(once.layers, twice.layers, strict=True))
+    assert not twice.trainable_variables
+    twice.weights[0].assign(twice.weights[0] + 1)
+    assert difference(once(x), twice(x)) > 0
+
+
+class OwnUnit(layers.ConvNormActivation):
+    """A unit whose call a user wrote anew: nobody knows what its norm is for."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs, training=training) * 2
+
+
+def test_layers_of_users_keep_their_norms(tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = Holder(name="holder")(image)
+    x = OwnUnit(4, data_format="channels_last", name="own")(x)
+    x = layers.ConvNormActivation(4, data_format="channels_last", name="unit")(x)
+    model = shake(keras.Model(image, x))
+    deployed = check_deployed(model, tmp_path, OwnUnit=OwnUnit)
+    assert norms_left(deployed) == ["holder", "own"]
+
+
+def test_a_wrapper_of_keras_keeps_its_norm(tmp_path):
+    frames = keras.Input((2, 8, 8, 3))
+    unit = layers.ConvNormActivation(4, data_format="channels_last")
+    model = shake(keras.Model(frames, keras.layers.TimeDistributed(unit, name="each")(frames)))
+    assert norms_left(check_deployed(model, tmp_path)) == ["each"]
+
+
+def test_operations_of_keras_between_layers(tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = layers.ConvNormActivation(4, data_format="channels_last", name="unit")(image / 2)
+    model = shake(keras.Model(image, keras.ops.tanh(x) + 1))
+    assert norms_left(check_deployed(model, tmp_path)) == []
+
+
+def test_a_model_without_weights_yet_is_refused():
+    with pytest.raises(ValueError, match="deploy needs a built model. Received: model=<Sequential"):
+        keras_mg.deploy(keras.Sequential([layers.ConvNormActivation(4)]))
+
+
+def test_a_unit_called_in_training_mode_is_deployed_for_inference():
+    image = keras.Input((8, 8, 3))
+    unit = layers.ConvNormActivation(4, data_format="channels_last")
+    trained = keras.Model(image, unit(image, training=True))
+    inferred = shake(keras.Model(image, unit(image)))
+    x = images(inferred)
+    assert difference(inferred(x), keras_mg.deploy(trained)(x)) <= 1e-5
+
+
+def convolution(filters=6, **kwargs):
+    kwargs = {"data_format": "channels_last", "name": "conv", **kwargs}
+    return keras.layers.Conv2D(filters, 3, **kwargs)
+
+
+def batch_norm(**kwargs):
+    return keras.layers.BatchNormalization(**{"name": "norm", **kwargs})
+
+
+def stock(conv=None, norm=None, wire=lambda image, conv, norm: norm(conv(image)), shape=(8, 8, 4)):
+    """The model of what `wire` makes of an image, a stock convolution and a batch norm."""
+    image = keras.Input(shape)
+    return shake(keras.Model(image, wire(image, conv or convolution(), norm or batch_norm())))
+
+
+def used_by_another_model(image, conv, norm):
+    x = conv(image)
+    keras.Model(image, keras.layers.ReLU()(x))
+    return norm(x)
+
+
+FOLDED = {
+    "plain": lambda: stock(),
+    "no bias": lambda: stock(convolution(use_bias=False)),
+    "no scale": lambda: stock(norm=batch_norm(scale=False)),
+    "no center": lambda: stock(norm=batch_norm(center=False)),
+    "strides": lambda: stock(convolution(strides=2, padding="same")),
+    "groups": lambda: stock(convolution(8, groups=2)),
+    "dilation": lambda: stock(convolution(dilation_rate=2)),
+    "positive axis": lambda: stock(norm=batch_norm(axis=3)),
+    "channels first": lambda: stock(
+        convolution(data_format="channels_first"), batch_norm(axis=1), shape=(4, 8, 8)
+    ),
+    "renorm": lambda: stock(norm=batch_norm(renorm=True)),
+    "before another layer": lambda: stock(wire=lambda i, c, n: keras.layers.ReLU()(n(c(i)))),
+    "inference mode": lambda: stock(wire=lambda i, c, n: n(c(i), training=False)),
+    "input by keyword": lambda: stock(wire=lambda i, c, n: n(inputs=c(inputs=i))),
+    "in another model too": lambda: stock(wire=used_by_another_model),
+    "sequential": lambda: shake(
+        keras.Sequential([keras.Input((8, 8, 4)), convolution(), batch_norm()])
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_a_stock_norm_is_folded(tmp_path, case):
+    model = FOLDED[case]()
+    deployed = check_deployed(model, tmp_path)
+    assert type(deployed.get_layer("norm")) is keras.layers.Identity
+    assert sorted(w.name for w in deployed.weights) == ["bias", "kernel"]
+
+
+class OwnConv2D(keras.layers.Conv2D):
+    def call(self, inputs):
+        return -super().call(inputs)
+
+
+class OwnBatchNormalization(keras.layers.BatchNormalization):
+    def call(self, inputs, training=None, mask=None):
+        return -super().call(inputs, training, mask)
+
+
+DATA_FORMAT = {"data_format": "channels_last"}
+KEPT = {
+    "activation": lambda: stock(convolution(activation="relu")),
+    "other axis": lambda: stock(norm=batch_norm(axis=1)),
+    "other axis, channels first": lambda: stock(
+        convolution(data_format="channels_first"), shape=(4, 8, 8)
+    ),
+    "two consumers": lambda: stock(wire=lambda i, c, n: (x := c(i)) + n(x)),
+    "convolution is an output": lambda: stock(wire=lambda i, c, n: [(x := c(i)), n(x)]),
+    "shared convolution": lambda: stock(convolution(4), wire=lambda i, c, n: n(c(c(i)))),
+    "shared convolution, two norms": lambda: stock(
+        wire=lambda i, c, n: [n(c(i)), keras.layers.BatchNormalization()(c(-i))]
+    ),
+    "shared norm": lambda: stock(wire=lambda i, c, n: n(n(c(i)))),
+    "operation between": lambda: stock(wire=lambda i, c, n: n(keras.ops.tanh(c(i)))),
+    "no convolution": lambda: stock(wire=lambda i, c, n: n(i)),
+    "end of an inner model": lambda: stock(
+        wire=lambda i, c, n: n(keras.Sequential([keras.Input((8, 8, 4)), c])(i))
+    ),
+    "depthwise": lambda: stock(keras.layers.DepthwiseConv2D(3, **DATA_FORMAT)),
+    "transposed": lambda: stock(keras.layers.Conv2DTranspose(4, 3, **DATA_FORMAT)),
+    "own convolution": lambda: stock(OwnConv2D(4, 3, **DATA_FORMAT)),
+    "own norm": lambda: stock(norm=OwnBatchNormalization(name="norm")),
+    "activity of the convolution": lambda: stock(convolution(activity_regularizer="l2")),
+    "activity of the norm": lambda: stock(norm=batch_norm(activity_regularizer="l2")),
+    "LoRA": lambda: stock(convolution(lora_rank=1)),
+    "other dtype": lambda: stock(norm=batch_norm(dtype="float64")),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_a_stock_norm_is_kept(tmp_path, case):
+    if case == "other dtype" and keras.backend.backend() == "jax":
+        pytest.skip("jax has no float64 unless told so")
+    custom = {"OwnConv2D": OwnConv2D, "OwnBatchNormalization": OwnBatchNormalization}
+    deployed = check_deployed(KEPT[case](), tmp_path, **custom)
+    assert "norm" in norms_left(deployed)
+
+
+def test_a_stock_norm_called_in_training_mode_is_deployed_for_inference():
+    # Nothing of a deployed model is trainable, and a frozen batch norm uses its moving statistics.
+    for conv in (convolution(), convolution(activation="relu")):
+        norm = batch_norm()
+        trained = stock(conv, norm, wire=lambda i, c, n: n(c(i), training=True))
+        inferred = keras.Model(trained.input, norm(conv(trained.input), training=False))
+        x = images(inferred)
+        assert difference(inferred(x), keras_mg.deploy(trained)(x)) <= 1e-5
+
+
+def test_a_stock_norm_in_an_inner_model(tmp_path):
+    inner = stock(shape=(8, 8, 4))
+    image = keras.Input((8, 8, 4))
+    model = keras.Model(image, keras.layers.Add()([inner(image), inner(image * 2)]))
+    assert norms_left(check_deployed(model, tmp_path)) == []
+
+
+def test_a_stock_norm_in_mixed_precision(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = stock()
+    deployed = check_deployed(model, tmp_path, tolerance=2e-2)
+    assert norms_left(deployed) == []
+    assert deployed.output.dtype == "bfloat16"

@@ -40,6 +40,7 @@ def parser(cases, networks) -> argparse.ArgumentParser:
     p.add_argument(
         "--seconds", type=float, help="begin no further network after so many (default: no limit)"
     )
+    p.add_argument("--other", type=Path, help="of `against`: the root of another checkout")
     p.add_argument("--output-dir", type=Path, default=HERE, help="default: benchmarks/")
     return p
 
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     import torch
 
     from benchmarks import report
-    from benchmarks.cases import CASES
+    from benchmarks.cases import CASES, ON_DEMAND
     from benchmarks.networks import NETWORKS
     from benchmarks.settings import Settings
 
@@ -63,13 +64,15 @@ def main(arguments: list[str] | None = None) -> None:
         tuple(options.networks) if options.networks else None,
         options.clock,
         options.dtype or ("bfloat16" if device == "cuda" else "float32"),
+        options.other and options.other.resolve(),
     )
     settings.prepare()
     options.output_dir.mkdir(parents=True, exist_ok=True)
     notes = f"{settings.dtype}, {options.rounds} rounds, {options.clock} clock."
     end = time.monotonic() + (options.seconds or float("inf"))
     with keras.device(device):
-        for name in CASES if "all" in options.names else options.names:
+        everything = [name for name in CASES if name not in ON_DEMAND]
+        for name in everything if "all" in options.names else options.names:
             heading = report.heading(name, device, options.threads, notes)
             record = report.Record(options.output_dir / "RESULTS.md", heading)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks import costs, formulations, steps
+from benchmarks.against import against
 from benchmarks.networks import FLAGSHIPS, make_twin, parameters
 from benchmarks.report import Figures
 from benchmarks.settings import Settings
@@ -14,6 +15,8 @@ Result = Timing | Figures
 # Results that one measurement gives stand together in a tuple.
 Case = Callable[[Settings], Iterator[Result | tuple[Result, ...]]]
 
+# What `all` leaves out: it needs a second checkout.
+ON_DEMAND = frozenset({"against"})
 ALL = (*FLAGSHIPS, "RMG34", "SegPMG", "tiny")
 
 
@@ -107,4 +110,5 @@ CASES: dict[str, Case] = {
     "startup": costs.startup,
     "limits": costs.limits,
     "groups": formulations.groups,
+    "against": against,
 }

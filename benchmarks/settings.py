@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import torch
@@ -26,6 +27,7 @@ class Settings:
     networks: tuple[str, ...] | None = None
     clock: str = "wall"
     dtype: str = "float32"
+    other: Path | None = None  # a second checkout, for `against`
 
     @property
     def autocast(self) -> torch.dtype | None:

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from keras_mg import ops  # noqa: E402
+from keras_mg.ops import _backend
 from keras_mg.ops import _keras_ops as keras_ops  # noqa: E402
 from tests.support import reference  # noqa: E402
 
@@ -49,7 +50,7 @@ def test_outputs_and_gradients(name, with_bias):
     for i, x in enumerate(mixed):
         kernel, bias = variables(x.shape[1], filters, size)
         bias = bias if with_bias else None
-        split = i == 0 and ops.backend.splits_upsampling(grids[0], kernel, size // 2)
+        split = i == 0 and _backend.splits_upsampling(grids[0], kernel, size // 2)
         assert split is (splits and i == 0)
         y = ops.resample_conv(grids, i, kernel, bias, size // 2, "channels_first")
         weight = kernel.value.permute(3, 2, 0, 1)

@@ -199,7 +199,7 @@ JAX = """
 import json
 import keras
 from keras_mg.training import CoupledSGD
-from tests.recipes.test_coupled_sgd import CASES, by_keras, rate
+from tests.training.test_coupled_sgd import CASES, by_keras, rate
 assert keras.backend.backend() == "jax"
 results = [by_keras(CoupledSGD(rate(), m, n, 0.05)) for m, n in CASES]
 print(json.dumps([[w.tolist() for w in weights] for weights in results]))

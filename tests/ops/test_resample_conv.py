@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from keras_mg import ops  # noqa: E402
-from keras_mg.ops import _backend
+from keras_mg.ops import _backend  # noqa: E402
 from keras_mg.ops import _keras_ops as keras_ops  # noqa: E402
 from tests.support import reference  # noqa: E402
 

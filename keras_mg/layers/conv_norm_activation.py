@@ -33,6 +33,8 @@ class ConvNormActivation(Convolution):
         epsilon: float, added to the variance. Defaults to 1e-5.
         beta_initializer: Keras initializer of the shift. Defaults to "zeros".
         gamma_initializer: Keras initializer of the scale. Defaults to "ones".
+        moving_variance_initializer: Keras initializer of the moving variance. Defaults to
+            "ones".
         kernel_initializer: Keras initializer. Defaults to a normal with standard deviation
             `sqrt(2 / fan_out)`.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
@@ -73,6 +75,7 @@ class ConvNormActivation(Convolution):
         epsilon: float = arguments.EPSILON,
         beta_initializer="zeros",
         gamma_initializer="ones",
+        moving_variance_initializer="ones",
         kernel_initializer=None,
         data_format: str | None = None,
         **kwargs,
@@ -92,6 +95,7 @@ class ConvNormActivation(Convolution):
         self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.beta_initializer = arguments.initializer(beta_initializer)
         self.gamma_initializer = arguments.initializer(gamma_initializer)
+        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -117,4 +121,7 @@ class ConvNormActivation(Convolution):
             "epsilon": self.epsilon,
             "beta_initializer": keras.initializers.serialize(self.beta_initializer),
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "moving_variance_initializer": keras.initializers.serialize(
+                self.moving_variance_initializer
+            ),
         }

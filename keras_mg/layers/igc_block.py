@@ -42,6 +42,8 @@ class IGCBlock(keras.layers.Layer):
         activation: element-wise Keras activation, or None for none. Defaults to "relu".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 2e-5, the authors'.
+        moving_variance_initializer: Keras initializer of the moving variance. Defaults to
+            "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -77,6 +79,7 @@ class IGCBlock(keras.layers.Layer):
         activation: str | None = "relu",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = IGC_EPSILON,
+        moving_variance_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -90,6 +93,7 @@ class IGCBlock(keras.layers.Layer):
         self.activation = arguments.elementwise_activation(activation)
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
         for name in ("primary_partitions", "secondary_partitions"):
             if self.filters % getattr(self, name):
@@ -113,6 +117,7 @@ class IGCBlock(keras.layers.Layer):
             activation=activation,
             momentum=momentum,
             epsilon=epsilon,
+            moving_variance_initializer=self.moving_variance_initializer,
             data_format=self.data_format,
             dtype=self.dtype_policy,
             trainable=self.trainable,
@@ -163,5 +168,8 @@ class IGCBlock(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "moving_variance_initializer": keras.initializers.serialize(
+                self.moving_variance_initializer
+            ),
             "data_format": self.data_format,
         }

@@ -29,6 +29,8 @@ class IGCResidual(keras.layers.Layer):
             None.
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 2e-5, the authors'.
+        moving_variance_initializer: Keras initializer of the batch norms' moving variances.
+            Defaults to "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -64,6 +66,7 @@ class IGCResidual(keras.layers.Layer):
         project: bool | None = None,
         momentum: float = arguments.MOMENTUM,
         epsilon: float = IGC_EPSILON,
+        moving_variance_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -81,12 +84,14 @@ class IGCResidual(keras.layers.Layer):
         self.project = project
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
 
     def _norm_arguments(self) -> dict:
         return {
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "moving_variance_initializer": self.moving_variance_initializer,
             "data_format": self.data_format,
             "dtype": self.dtype_policy,
             "trainable": self.trainable,
@@ -153,5 +158,8 @@ class IGCResidual(keras.layers.Layer):
             "project": self.project,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "moving_variance_initializer": keras.initializers.serialize(
+                self.moving_variance_initializer
+            ),
             "data_format": self.data_format,
         }

@@ -33,6 +33,8 @@ class MultigridConv(PyramidLayer):
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
         beta_initializer: Keras initializer of the shifts of the batch norms.
             Defaults to "zeros".
+        gamma_initializer: Keras initializer of the scales of the batch norms.
+            Defaults to "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -69,6 +71,7 @@ class MultigridConv(PyramidLayer):
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
         beta_initializer="zeros",
+        gamma_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -81,6 +84,7 @@ class MultigridConv(PyramidLayer):
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.beta_initializer = arguments.initializer(beta_initializer)
+        self.gamma_initializer = arguments.initializer(gamma_initializer)
         self.units = tuple(
             ConvNormActivation(
                 width,
@@ -90,6 +94,7 @@ class MultigridConv(PyramidLayer):
                 momentum=momentum,
                 epsilon=epsilon,
                 beta_initializer=self.beta_initializer,
+                gamma_initializer=self.gamma_initializer,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
                 trainable=self.trainable,
@@ -136,4 +141,5 @@ class MultigridConv(PyramidLayer):
             "momentum": self.momentum,
             "epsilon": self.epsilon,
             "beta_initializer": keras.initializers.serialize(self.beta_initializer),
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }

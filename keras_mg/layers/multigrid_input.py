@@ -28,6 +28,8 @@ class MultigridInput(keras.layers.Layer):
         kind: "cifar" or "imagenet". Defaults to "cifar".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
+        gamma_initializer: Keras initializer of the scales of the batch norms.
+            Defaults to "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -62,6 +64,7 @@ class MultigridInput(keras.layers.Layer):
         kind: str = "cifar",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        gamma_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -70,6 +73,7 @@ class MultigridInput(keras.layers.Layer):
         self.kind = arguments.one_of("kind", kind, KINDS)
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.gamma_initializer = arguments.initializer(gamma_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
         self.units = tuple(
             ConvNormActivation(
@@ -79,6 +83,7 @@ class MultigridInput(keras.layers.Layer):
                 use_bias=True,
                 momentum=momentum,
                 epsilon=epsilon,
+                gamma_initializer=self.gamma_initializer,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
                 trainable=self.trainable,
@@ -140,5 +145,6 @@ class MultigridInput(keras.layers.Layer):
             "kind": self.kind,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
             "data_format": self.data_format,
         }

@@ -24,6 +24,8 @@ class MultigridTransposedConv(PyramidLayer):
         activation: element-wise Keras activation, or None for none. Defaults to "relu".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
+        gamma_initializer: Keras initializer of the scales of the batch norms.
+            Defaults to "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -56,6 +58,7 @@ class MultigridTransposedConv(PyramidLayer):
         activation: str | None = "relu",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        gamma_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -64,12 +67,14 @@ class MultigridTransposedConv(PyramidLayer):
         self.activation = arguments.elementwise_activation(activation)
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.gamma_initializer = arguments.initializer(gamma_initializer)
         self.units = tuple(
             TransposedConvNormActivation(
                 width,
                 activation=activation,
                 momentum=momentum,
                 epsilon=epsilon,
+                gamma_initializer=self.gamma_initializer,
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
                 trainable=self.trainable,
@@ -118,4 +123,5 @@ class MultigridTransposedConv(PyramidLayer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }

@@ -58,7 +58,10 @@ def add_norm_weights(layer, channels: int, convolution=None) -> None:
         name="moving_mean", initializer="zeros", trainable=False, **norm
     )
     layer.moving_variance = layer.add_weight(
-        name="moving_variance", initializer="ones", trainable=False, **norm
+        name="moving_variance",
+        initializer=layer.moving_variance_initializer,
+        trainable=False,
+        **norm,
     )
 
 
@@ -107,6 +110,8 @@ class NormActivation(keras.layers.Layer):
         epsilon: float, added to the variance. Defaults to 1e-5.
         beta_initializer: Keras initializer of the shift. Defaults to "zeros".
         gamma_initializer: Keras initializer of the scale. Defaults to "ones".
+        moving_variance_initializer: Keras initializer of the moving variance. Defaults to
+            "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -138,6 +143,7 @@ class NormActivation(keras.layers.Layer):
         epsilon: float = arguments.EPSILON,
         beta_initializer="zeros",
         gamma_initializer="ones",
+        moving_variance_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -147,6 +153,7 @@ class NormActivation(keras.layers.Layer):
         self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.beta_initializer = arguments.initializer(beta_initializer)
         self.gamma_initializer = arguments.initializer(gamma_initializer)
+        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
 
     def build(self, input_shape):
@@ -173,5 +180,8 @@ class NormActivation(keras.layers.Layer):
             "epsilon": self.epsilon,
             "beta_initializer": keras.initializers.serialize(self.beta_initializer),
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "moving_variance_initializer": keras.initializers.serialize(
+                self.moving_variance_initializer
+            ),
             "data_format": self.data_format,
         }

@@ -35,6 +35,8 @@ class ResidualBlock(keras.layers.Layer):
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
         gamma_initializer: Keras initializer of the batch norms' scales. Defaults to "ones".
+        moving_variance_initializer: Keras initializer of the batch norms' moving variances.
+            Defaults to "ones".
         kernel_initializer: Keras initializer. Defaults to a normal with standard deviation
             `sqrt(2 / fan_out)`.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
@@ -73,6 +75,7 @@ class ResidualBlock(keras.layers.Layer):
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
         gamma_initializer="ones",
+        moving_variance_initializer="ones",
         kernel_initializer=None,
         data_format: str | None = None,
         **kwargs,
@@ -87,6 +90,7 @@ class ResidualBlock(keras.layers.Layer):
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
         self.gamma_initializer = arguments.initializer(gamma_initializer)
+        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
         self.kernel_initializer = arguments.initializer(kernel_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
 
@@ -100,6 +104,7 @@ class ResidualBlock(keras.layers.Layer):
             momentum=self.momentum,
             epsilon=self.epsilon,
             gamma_initializer=self.gamma_initializer,
+            moving_variance_initializer=self.moving_variance_initializer,
             kernel_initializer=self.kernel_initializer,
             data_format=self.data_format,
             dtype=self.dtype_policy,
@@ -152,6 +157,9 @@ class ResidualBlock(keras.layers.Layer):
             "momentum": self.momentum,
             "epsilon": self.epsilon,
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "moving_variance_initializer": keras.initializers.serialize(
+                self.moving_variance_initializer
+            ),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "data_format": self.data_format,
         }

@@ -22,6 +22,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
         activation: element-wise Keras activation, or None for none. Defaults to "relu".
         momentum: float, share of the old moving statistics that a step keeps. Defaults to 0.9.
         epsilon: float, added to the variance in batch norm. Defaults to 1e-5.
+        gamma_initializer: Keras initializer of the scale. Defaults to "ones".
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
@@ -48,7 +49,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
 
     size = 2  # side of the kernel and step, in pixels
     beta_initializer = "zeros"
-    gamma_initializer = "ones"
+    moving_variance_initializer = "ones"
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
         activation: str | None = "relu",
         momentum: float = arguments.MOMENTUM,
         epsilon: float = arguments.EPSILON,
+        gamma_initializer="ones",
         data_format: str | None = None,
         **kwargs,
     ):
@@ -64,6 +66,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
         self.activation = arguments.elementwise_activation(activation)
         self.momentum = arguments.fraction("momentum", momentum)
         self.epsilon = arguments.not_negative("epsilon", epsilon)
+        self.gamma_initializer = arguments.initializer(gamma_initializer)
         self.data_format = arguments.standardize_data_format(data_format)
 
     def build(self, input_shape):
@@ -104,5 +107,6 @@ class TransposedConvNormActivation(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
             "data_format": self.data_format,
         }

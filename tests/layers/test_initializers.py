@@ -100,3 +100,50 @@ def test_a_layer_starts_with_the_initializer_that_it_is_given():
     layer.build(IMAGE)
     for kernel in (layer.first.kernel, layer.second.kernel):
         assert numpy(kernel).std() == pytest.approx(he_fan_in(kernel.shape), rel=0.05)
+
+
+UNITS = [
+    (layers.NormActivation, {}, (None, 8, 8, 600)),
+    (layers.ConvNormActivation, {"filters": 600}, IMAGE),
+    (layers.TransposedConvNormActivation, {"filters": 600}, IMAGE),
+    (layers.ResidualBlock, {"filters": 600}, IMAGE),
+    (layers.MultigridInput, {"filters": (600, 600)}, IMAGE),
+    (layers.MultigridConv, {"filters": (600, 600), "kernel_size": 1}, PYRAMID),
+    (layers.MultigridTransposedConv, {"filters": (600, 600)}, PYRAMID),
+]
+
+
+@pytest.mark.parametrize(("layer", "settings", "shape"), UNITS)
+def test_scales_start_as_torch7_starts_them(layer, settings, shape):
+    """Uniform in [0, 1), each batch norm with numbers of its own."""
+    made = layer(**settings, gamma_initializer=initializers.unit_uniform())
+    again = layer.from_config(made.get_config())
+    for unit in (made, again):
+        unit.build(shape)
+        gammas = [numpy(v) for v in unit.weights if kind_of(v) == "gamma"]
+        for values in gammas:
+            assert 0 <= values.min() < 0.02
+            assert 0.98 < values.max() < 1
+            assert values.mean() == pytest.approx(0.5, abs=5 / np.sqrt(12 * values.size))
+        for i, a in enumerate(gammas):
+            assert not any(np.allclose(a, b) for b in gammas[i + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("layer", "settings"),
+    [
+        (layers.NormActivation, {}),
+        (layers.ConvNormActivation, {"filters": 6}),
+        (layers.ResidualBlock, {"filters": 6, "shortcut": "B"}),
+        (layers.IGCBlock, {"filters": 6, "primary_partitions": 2, "secondary_partitions": 3}),
+        (layers.IGCResidual, {"filters": 6, "primary_partitions": 2, "secondary_partitions": 3}),
+    ],
+)
+def test_moving_variances_start_where_they_are_told_to(layer, settings):
+    made = layer(**settings, moving_variance_initializer="zeros")
+    again = layer.from_config(made.get_config())
+    for unit in (made, again):
+        unit.build(IMAGE)
+        variances = [numpy(v) for v in unit.weights if kind_of(v) == "moving_variance"]
+        assert variances
+        assert not np.any(variances)

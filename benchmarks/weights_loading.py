@@ -17,17 +17,18 @@ import numpy as np
 
 from benchmarks.timing import measure
 from keras_mg import applications, weights
-from keras_mg.weights.names import hwio_to_oihw, mxnet_names
+from keras_mg.applications._igc_weights import igc_names
 
 
 def write_params(model: keras.Model, path: Path) -> None:
     """Write the model's weights as MXNet 1.x would."""
-    variables = {mxnet_names(variable.path)[0]: variable for variable in model.weights}
+    names = igc_names(model)
+    variables = {names[variable.path][0]: variable for variable in model.weights}
     with path.open("wb") as stream:
         stream.write(struct.pack("<QQQ", 0x112, 0, len(variables)))
         for variable in variables.values():
             array = keras.ops.convert_to_numpy(variable)
-            array = hwio_to_oihw(array) if array.ndim == 4 else np.transpose(array)
+            array = np.transpose(array, (3, 2, 0, 1) if array.ndim == 4 else None)
             head = struct.pack(f"<IiI{array.ndim}q", 0xF993FAC9, 0, array.ndim, *array.shape)
             stream.write(head + struct.pack("<iii", 1, 0, 0) + array.astype("<f4").tobytes())
         stream.write(struct.pack("<Q", len(variables)))

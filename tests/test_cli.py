@@ -81,7 +81,7 @@ def test_convert_refuses(run, tmp_path, checkpoint):
     assert "NAME=VALUE" in failed(run(*convert, *PLAIN, "--set", "depth"))
     assert "unexpected" in failed(run(*convert, *PLAIN, "--set", "deep=1"))
     assert "must end in" in failed(run("weights", "convert", checkpoint, "x.onnx", *PLAIN))
-    assert "only networks built by MgNet" in failed(
+    assert "cannot be exported" in failed(
         run("weights", "convert", checkpoint, tmp_path / "b.pth", *PLAIN)
     )
     assert "is no file" in failed(run("weights", "convert", tmp_path / "none", target, *PLAIN))

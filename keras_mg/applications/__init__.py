@@ -1,5 +1,7 @@
 """Constructors of the published networks, in the manner of `keras.applications`."""
 
+from keras_mg.applications import _igc_weights as _igc_weights
+from keras_mg.applications import _mgnet_weights as _mgnet_weights
 from keras_mg.applications import igc as igc
 from keras_mg.applications import igc_cifar as igc_cifar
 from keras_mg.applications import mgnet as mgnet

@@ -29,7 +29,7 @@ from keras_mg.applications import (
 )
 from keras_mg.applications.published import PublishedFigure as PublishedFigure
 from keras_mg.layers import arguments as layer_arguments
-from keras_mg.weights import registry
+from keras_mg.weights import weights_info
 
 FAMILIES = {
     "multigrid": (multigrid,),
@@ -240,5 +240,5 @@ def model_info(name: str, **arguments) -> ModelInfo:
         input_shape=shape,
         classes=values.get("classes", values.get("outputs")) if values["include_top"] else None,
         published=published.find(name, compared, defaults) if is_published_shape else (),
-        weights=tuple(record.tag for record in registry.weights_info(name)),
+        weights=tuple(record.tag for record in weights_info(name)),
     )

@@ -17,16 +17,14 @@ from functools import partial
 
 import keras
 
-from keras_mg.applications import constructor, imagenet, preprocessing
+from keras_mg.applications import _igc_weights, constructor, imagenet, preprocessing
 from keras_mg.layers import ConvNormActivation, IGCResidual, MaxPool, ResidualBlock, arguments
 from keras_mg.layers.igc_block import IGC_EPSILON
 from keras_mg.layers.initializers import he_fan_in
-from keras_mg.weights import weights_info
 
-# Of RGB images in 0..255: the published weights' own record, so that the two cannot disagree.
-_RECORD = weights_info("IGC_L100M2", "imagenet")
-IMAGENET_MEAN = _RECORD.mean
-IMAGENET_STD = _RECORD.std
+# Of RGB images in 0..255, as in the records of the published weights.
+IMAGENET_MEAN = _igc_weights.MEAN
+IMAGENET_STD = _igc_weights.STD
 
 decode_predictions = imagenet.decode_predictions
 

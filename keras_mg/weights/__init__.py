@@ -3,15 +3,17 @@
 One function is enough for most: the constructors' `weights=` calls `load`.
 """
 
-from keras_mg.weights.arrays import WeightsError as WeightsError
-from keras_mg.weights.download import DownloadError as DownloadError
-from keras_mg.weights.exporting import export as export
-from keras_mg.weights.loading import head_classes as head_classes
-from keras_mg.weights.loading import load as load
-from keras_mg.weights.loading import read_through as read_through
-from keras_mg.weights.registry import WeightsInfo as WeightsInfo
-from keras_mg.weights.registry import weights_info as weights_info
-from keras_mg.weights.verification import verify as verify
+from keras_mg.weights._arrays import WeightsError as WeightsError
+from keras_mg.weights._download import DownloadError as DownloadError
+from keras_mg.weights._exporting import export as export
+from keras_mg.weights._loading import head_classes as head_classes
+from keras_mg.weights._loading import load as load
+from keras_mg.weights._loading import read_through as read_through
+from keras_mg.weights._names import register_names as register_names
+from keras_mg.weights._published import WeightsInfo as WeightsInfo
+from keras_mg.weights._published import register_weights as register_weights
+from keras_mg.weights._published import weights_info as weights_info
+from keras_mg.weights._verification import verify as verify
 
 __all__ = [
     "DownloadError",
@@ -21,6 +23,8 @@ __all__ = [
     "head_classes",
     "load",
     "read_through",
+    "register_names",
+    "register_weights",
     "verify",
     "weights_info",
 ]

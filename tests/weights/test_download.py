@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from keras_mg.weights import DownloadError
-from keras_mg.weights import download as download_module
-from keras_mg.weights.download import (
+from keras_mg.weights import _download as download_module
+from keras_mg.weights._download import (
     MIRROR_VARIABLE,
     OFFLINE_VARIABLE,
     cache_folder,
@@ -17,7 +17,7 @@ from keras_mg.weights.download import (
     is_offline,
     shown,
 )
-from keras_mg.weights.hashing import check_form, file_hash
+from keras_mg.weights._hashing import check_form, file_hash
 from tests.weights.server import Host, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,7 +197,7 @@ def test_names_and_passwords_are_not_shown():
 
 CHILD = """
 import sys
-from keras_mg.weights.download import fetch
+from keras_mg.weights._download import fetch
 print(fetch(sys.argv[1], sys.argv[2], expected=sys.argv[3], cache_dir=sys.argv[4], progress=False))
 """
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_mg.weights import WeightsError, load
-from keras_mg.weights.keras_files import variable_paths
+from keras_mg.weights._keras_files import variable_paths
 from tests.weights.small_nets import assert_equal, randomize, small_net, values
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from keras_mg.applications import IGC_L100M2, IGCPlain, IGCResNet18_C64
 from keras_mg.weights import WeightsError, head_classes, load, read_through
-from keras_mg.weights.loading import open_arrays
+from keras_mg.weights._loading import open_arrays
 from tests.weights.mxnet_writer import (
     LAYOUTS,
     file_bytes,

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_mg.weights import WeightsError
-from keras_mg.weights.mxnet_params import open_mxnet
+from keras_mg.weights._mxnet_params import open_mxnet
 from tests.weights.mxnet_writer import LAYOUTS, array_bytes, file_bytes
 
 RANDOM = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from keras_mg.weights import WeightsError
-from keras_mg.weights.safetensors_files import open_safetensors
+from keras_mg.weights._safetensors_files import open_safetensors
 
 
 def read(path):

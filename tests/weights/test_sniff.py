@@ -7,7 +7,7 @@ import torch
 from safetensors.numpy import save_file
 
 from keras_mg.weights import WeightsError
-from keras_mg.weights.sniff import detect
+from keras_mg.weights._sniff import detect
 from tests.weights.mxnet_writer import file_bytes
 from tests.weights.small_nets import small_net
 

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from keras_mg.weights import DownloadError, WeightsError, load
-from keras_mg.weights.sources import find_source, hub_address
+from keras_mg.weights._sources import find_source, hub_address
 from tests.weights.server import Host, serving
 from tests.weights.small_nets import assert_equal, randomize, small_net, values
 
@@ -76,9 +76,9 @@ def test_an_address_with_a_hash(tmp_path, trained):
 
 
 def test_an_address_with_another_hash(tmp_path, trained, monkeypatch):
-    from keras_mg.weights import download
+    from keras_mg.weights import _download
 
-    monkeypatch.setattr(download, "RETRY_WAIT", 0.0)
+    monkeypatch.setattr(_download, "RETRY_WAIT", 0.0)
     with (
         serving(Host({"a": trained[1]})) as base,
         pytest.raises(DownloadError, match="does not have the hash sha256:0000"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keras_mg.applications import IGC_L100M2, MgNet
 from keras_mg.weights import WeightsError, load
-from keras_mg.weights.torch_files import open_torch
+from keras_mg.weights._torch_files import open_torch
 from tests.weights.mxnet_writer import fixture, weights
 from tests.weights.small_nets import assert_equal, values
 from tests.weights.torch_mgnet import logits, random_mgnet

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from keras_mg.weights.arrays import PathLike, StoredArray, WeightsError, in_memory
-from keras_mg.weights.keras_files import MAX_EXPANSION, MAX_EXPANSION_FLOOR
-from keras_mg.weights.pickles import check_names
+from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError, in_memory
+from keras_mg.weights._keras_files import MAX_EXPANSION, MAX_EXPANSION_FLOOR
+from keras_mg.weights._pickles import check_names
 
 STATE_DICT_KEYS = ("model_state_dict", "state_dict", "model", "net")
 """Under which a checkpoint that holds more than the weights keeps them."""

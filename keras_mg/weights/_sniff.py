@@ -7,8 +7,8 @@ import struct
 import zipfile
 from typing import Literal
 
-from keras_mg.weights.arrays import PathLike, WeightsError
-from keras_mg.weights.keras_files import KERAS_MEMBER
+from keras_mg.weights._arrays import PathLike, WeightsError
+from keras_mg.weights._keras_files import KERAS_MEMBER
 
 Format = Literal["weights.h5", "keras", "mxnet", "torch", "safetensors"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_mg.weights.arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
-from keras_mg.weights.torch_files import plain_name
+from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
+from keras_mg.weights._torch_files import plain_name
 
 DTYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "f4", "I64": "i8", "I32": "i4", "I16": "i2",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_mg.weights.arrays import StoredArray, WeightsError
+from keras_mg.weights._arrays import StoredArray, WeightsError
 
 HEAD = "predictions"
 """The name that every constructor gives its classification layer."""

@@ -1,11 +1,12 @@
-"""The published weights files: where they lie, how they are recognised, what they expect."""
+"""The published weights files, as the families register them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import overload
 
-from keras_mg.weights.arrays import WeightsError
+from keras_mg.weights._arrays import WeightsError
+from keras_mg.weights._hashing import check_form
 
 RGB = tuple[float, float, float]
 
@@ -60,74 +61,39 @@ class WeightsInfo:
     paper: str
 
 
-IGC_SOURCE = "https://github.com/hellozting/InterleavedGroupConvolutions"
-IGC_COMMIT = "2871fdbd2343982ea1ee2460fc26bccba7d40ec9"
-IGC_ADDRESS = (
-    f"https://raw.githubusercontent.com/hellozting/InterleavedGroupConvolutions/{IGC_COMMIT}/models"
-)
+RECORDS: dict[tuple[str, str], WeightsInfo] = {}
+"""(network, tag) -> record, in the order of registration."""
 
 
-def _igc(
-    network: str,
-    folder: str,
-    prefix: str,
-    blob: str,
-    parameters: int,
-    top1_error: float,
-    top5_error: float,
-) -> WeightsInfo:
-    filename = f"{prefix}-0095.params"
-    return WeightsInfo(
-        network=network,
-        tag="imagenet",
-        address=f"{IGC_ADDRESS}/{folder}/{filename}",
-        filename=filename,
-        size=None,
-        hash=f"git:{blob}",
-        licence="none stated",
-        input_size=(224, 224),
-        shorter_side=256,
-        mean=(123.370, 112.757, 99.406),
-        std=(68.998, 66.093, 68.292),
-        channel_order="RGB",
-        classes=1000,
-        class_order="WordNet id",
-        top1_error=top1_error,
-        top5_error=top5_error,
-        parameters=parameters,
-        source=IGC_SOURCE,
-        source_commit=IGC_COMMIT,
-        paper="https://arxiv.org/abs/1707.02725",
-    )
+def register_weights(record: WeightsInfo) -> WeightsInfo:
+    """Make a published weights file known: to `weights=`, `weights_info` and `verify`.
 
+    Args:
+        record: what is known of the file.
 
-REGISTRY: tuple[WeightsInfo, ...] = (
-    _igc(
-        "IGC_L100M2", "IGC-L100M2_ImageNet", "resnet_gcwf_noshare_imagenet_d18b100",
-        "1dee63a039d71a5bbe0ada0343372534538e7bd8", 8_637_900, 26.95, 8.92,
-    ),
-    _igc(
-        "IGC_L16M16", "IGC-L16M16_ImageNet", "resnet_gcwf_noshare_imagenet_d18b16",
-        "a96f44a0f7ae49241351efc451195e4fdf4d0bfc", 13_528_296, 29.40, 10.32,
-    ),
-    _igc(
-        "IGC_L4M32", "IGC-L4M32_ImageNet", "resnet_gcwf_noshare_imagenet_d18b4",
-        "e13f33740800f06378006b90da35d8edc971eabf", 12_251_240, 30.77, 10.99,
-    ),
-    _igc(
-        "IGCResNet18_C64", "ResNet18-w64_ImageNet", "resnet_d18",
-        "3d926978e2d8e6b4d145bbaca618a71b2bda9402", 11_689_512, 31.06, 11.38,
-    ),
-    _igc(
-        "IGCResNet18_C69", "ResNet18-w69_ImageNet", "resnet_d18_w69",
-        "11bb29afd5f71d00ff472afb0aa8240f4edbaa2c", 13_542_457, 30.58, 10.77,
-    ),
-)  # fmt: skip
+    Returns:
+        The record.
 
+    Raises:
+        WeightsError: (a `ValueError`) the hash is none, or another record has the network and tag,
+            or the name of the file.
 
-def find(network: str | None, tag: str) -> WeightsInfo | None:
-    """The record of a network's tag, or None."""
-    return next((r for r in REGISTRY if r.network == network and r.tag == tag), None)
+    Example:
+        >>> from keras_mg import weights
+        >>> record = weights.weights_info("IGC_L4M32", "imagenet")
+        >>> weights.register_weights(record) is record  # again, and unchanged
+        True
+    """
+    check_form(record.hash)
+    for other in RECORDS.values():
+        same_tag = (other.network, other.tag) == (record.network, record.tag)
+        if other != record and (same_tag or other.filename == record.filename):
+            raise WeightsError(
+                f"there is another record for {other.network} {other.tag!r} ({other.filename}). "
+                f"Received: {record.network} {record.tag!r} ({record.filename})"
+            )
+    RECORDS[record.network, record.tag] = record
+    return record
 
 
 @overload
@@ -156,10 +122,10 @@ def weights_info(network=None, tag=None):
         ['imagenet']
     """
     if tag is None:
-        return tuple(r for r in REGISTRY if network in (None, r.network))
-    record = find(network, tag)
+        return tuple(r for r in RECORDS.values() if network in (None, r.network))
+    record = RECORDS.get((network, tag))
     if record is None:
-        known = ", ".join(f"{r.network} {r.tag!r}" for r in REGISTRY)
+        known = ", ".join(f"{name} {published!r}" for name, published in RECORDS)
         raise WeightsError(
             f"no published weights {tag!r} for network {network!r}. Published: {known}."
         )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 
-from keras_mg.weights.arrays import PathLike, WeightsError
+from keras_mg.weights._arrays import PathLike, WeightsError
 
 CHUNK = 1 << 20
 HASH_FORM = re.compile(r"git:[0-9a-f]{40}|sha256:[0-9a-f]{64}")

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_mg.weights.arrays import PathLike, StoredArray, WeightsError
+from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
 
 MAGIC = 0x112
 LAYOUTS = {0xF993FAC8: "v1", 0xF993FAC9: "v2", 0xF993FACA: "v3"}

@@ -1,4 +1,4 @@
-"""A published tag from the first asking to the last: fetch, convert once, keep, check."""
+"""A published tag from the first asking to the last: fetch, keep, check."""
 
 import dataclasses
 import shutil
@@ -7,10 +7,10 @@ import keras
 import pytest
 
 from keras_mg.applications import IGC_L100M2, IGCPlain
-from keras_mg.weights import DownloadError, load, registry, sources, verification, verify
-from keras_mg.weights.converted import find_converted, layout_digest
-from keras_mg.weights.download import MIRROR_VARIABLE, cache_folder
-from keras_mg.weights.hashing import file_hash
+from keras_mg.weights import DownloadError, _download, load, verify, weights_info
+from keras_mg.weights._download import MIRROR_VARIABLE, cache_folder
+from keras_mg.weights._hashing import file_hash
+from keras_mg.weights._published import RECORDS
 from tests.weights.mxnet_writer import fixture, write_fixture
 from tests.weights.server import Host, serving
 from tests.weights.small_nets import assert_equal, values
@@ -32,7 +32,7 @@ def published(tmp_path, source, monkeypatch):
     host = Host({"small-0095.params": source.read_bytes()})
     with serving(host) as base:
         record = dataclasses.replace(
-            registry.REGISTRY[0],
+            weights_info()[0],
             network=NETWORK,
             tag="digits",
             address=f"{base}/small-0095.params",
@@ -40,8 +40,7 @@ def published(tmp_path, source, monkeypatch):
             hash=file_hash(source, "git"),
             classes=10,
         )
-        for module in (registry, sources, verification):
-            monkeypatch.setattr(module, "REGISTRY", (record,))
+        monkeypatch.setitem(RECORDS, (NETWORK, "digits"), record)
         yield record, host
 
 
@@ -58,35 +57,13 @@ def folder(tmp_path):
     return cache_folder(tmp_path / "cache")
 
 
-def test_fetched_once_converted_once(tmp_path, published, source):
-    record, host = published
+def test_fetched_once(tmp_path, published, source):
     reference = values(build(weights=source))
-    assert_equal(get(build(), tmp_path), reference)
-    path = find_converted(build(), record, tmp_path / "cache")
-    assert path is not None
-    time = path.stat().st_mtime_ns
-    host.behave = "missing"
-    (folder(tmp_path) / "small-0095.params").unlink()
-    assert_equal(get(build(), tmp_path), reference)
-    assert path.stat().st_mtime_ns == time
-    assert len(host.requests) == 1
-
-
-def test_keras_itself_reads_the_converted_file(tmp_path, published, source):
-    get(build(), tmp_path)
-    model = build()
-    model.load_weights(find_converted(model, published[0], tmp_path / "cache"))
-    assert_equal(model, values(build(weights=source)))
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_one_converted_file_serves_trunk_and_whole(tmp_path, published, source, first):
-    whole = values(build(weights=source))
-    for include_top in (first, not first):
-        model = get(build(include_top=include_top), tmp_path)
-        assert_equal(model, whole if include_top else whole[:-2])
-    assert len(list(folder(tmp_path).glob("*.weights.h5"))) == 1
+    for _ in range(2):
+        assert_equal(get(build(), tmp_path), reference)
+    assert_equal(get(build(include_top=False), tmp_path), reference[:-2])
     assert len(published[1].requests) == 1
+    assert sorted(p.suffix for p in folder(tmp_path).iterdir()) == [".lock", ".params"]
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -102,27 +79,8 @@ def test_other_classes(tmp_path, published, source, again):
     assert_equal(model, values(build(weights=source))[:-2] + head)
 
 
-def test_a_damaged_converted_file_is_not_loaded(tmp_path, published, source):
-    get(build(), tmp_path)
-    path = find_converted(build(), published[0], tmp_path / "cache")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
-    assert find_converted(build(), published[0], tmp_path / "cache") is None
-    assert_equal(get(build(), tmp_path), values(build(weights=source)))
-    assert find_converted(build(), published[0], tmp_path / "cache") == path
-
-
-def test_another_layout_is_another_file():
-    assert layout_digest(build()) == layout_digest(build(include_top=False))
-    assert layout_digest(build()) == layout_digest(build(classes=3))
-    assert layout_digest(build()) != layout_digest(IGCPlain(11, 8, 2))
-
-
 def test_a_wrong_file_on_the_host(tmp_path, published, monkeypatch):
-    from keras_mg.weights import download
-
-    monkeypatch.setattr(download, "RETRY_WAIT", 0.0)
+    monkeypatch.setattr(_download, "RETRY_WAIT", 0.0)
     published[1].behave = "wrong"
     model = build()
     before = values(model)
@@ -154,33 +112,23 @@ def test_a_mirror(tmp_path, published, source, monkeypatch):
     assert host.requests == []
 
 
-def test_a_full_disk_while_converting_still_loads(tmp_path, published, source, monkeypatch):
-    from keras_mg.weights import converted
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(converted, "write_h5", full)
-    assert_equal(get(build(), tmp_path), values(build(weights=source)))
-    assert sorted(p.suffix for p in folder(tmp_path).iterdir()) == [".lock", ".params"]
-
-
 def test_keras_home_is_the_cache(tmp_path, published, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     load(build(), "digits", network=NETWORK, progress=False)
-    assert len(list(folder(tmp_path).glob("*.weights.h5"))) == 1
+    assert (folder(tmp_path) / "small-0095.params").is_file()
 
 
 def test_verify(tmp_path, published):
     def states():
-        return [check.state for check in verify(tmp_path / "cache")]
+        return {(c.network, c.tag): c.state for c in verify(tmp_path / "cache")}
 
-    assert states() == ["absent"]
+    assert set(states().values()) == {"absent"}
+    assert set(states()) == set(RECORDS)
     get(build(), tmp_path)
-    assert states() == ["good", "good"]
-    for path in folder(tmp_path).iterdir():
-        path.write_bytes(b"damaged")
-    assert states() == ["damaged", "damaged"]
+    assert states()[NETWORK, "digits"] == "good"
+    (folder(tmp_path) / "small-0095.params").write_bytes(b"damaged")
+    assert states()[NETWORK, "digits"] == "damaged"
+    assert states()["IGC_L100M2", "imagenet"] == "absent"
 
 
 def test_through_the_constructor(tmp_path, published, source, monkeypatch):

@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
-from keras_mg.weights.arrays import PathLike, WeightsError
-from keras_mg.weights.download import fetch, shown
-from keras_mg.weights.hashing import check_form, matches
-from keras_mg.weights.registry import REGISTRY, WeightsInfo, find
+from keras_mg.weights._arrays import PathLike, WeightsError
+from keras_mg.weights._download import fetch, shown
+from keras_mg.weights._hashing import check_form, matches
+from keras_mg.weights._published import RECORDS, WeightsInfo
 
 HF_ENDPOINT_VARIABLE = "HF_ENDPOINT"
 """The variable by which the Hugging Face tools are pointed at a mirror."""
@@ -55,7 +55,7 @@ def find_source(
             f"Received: {source!r} (type {type(source).__name__})"
         )
     text = os.fsdecode(source)
-    record = find(network, text)
+    record = RECORDS.get((network, text))
     if record is not None and isinstance(source, str):
         return Source(f"weights={text!r} of {network}", record=record)
     if "://" in text:
@@ -67,8 +67,8 @@ def find_source(
 
 
 def _unknown(text: str, network: str, path: Path) -> str:
-    tags = [r.tag for r in REGISTRY if r.network == network]
-    others = [r.network for r in REGISTRY if r.tag == text]
+    tags = [tag for other, tag in RECORDS if other == network]
+    others = [other for other, tag in RECORDS if tag == text]
     options = ["None", *map(repr, tags), "the path or address of a weights file"]
     found = "is a folder" if path.is_dir() else "is no file"
     message = (
@@ -130,7 +130,7 @@ def hub_address(text: str) -> str:
     `HF_ENDPOINT` names another host, as for the Hugging Face tools.
 
     Example:
-        >>> from keras_mg.weights.sources import hub_address
+        >>> from keras_mg.weights._sources import hub_address
         >>> hub_address("hf://someone/net@v1/net.pth")
         'https://huggingface.co/someone/net/resolve/v1/net.pth'
     """

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
-from keras_mg.weights.arrays import PathLike, WeightsError
+from keras_mg.weights._arrays import PathLike, WeightsError
 
 NEEDED = re.compile(
     r"collections\.(OrderedDict|defaultdict)"

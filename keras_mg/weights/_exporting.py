@@ -1,4 +1,4 @@
-"""`export`: an MgNet's weights back into the names and the order of axes of PyTorch."""
+"""`export`: weights back into the names and the order of axes of PyTorch."""
 
 from __future__ import annotations
 
@@ -10,56 +10,60 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mg.weights.arrays import PathLike, WeightsError
-from keras_mg.weights.names import TORCH_NORM, hwio_to_oihw, mgnet_names
+from keras_mg.weights._arrays import PathLike, WeightsError
+from keras_mg.weights._names import TABLES, to_foreign
+from keras_mg.weights._torch_files import COUNTER
 
 TORCH_SUFFIXES = (".pth", ".pt")
 SAFETENSORS_SUFFIX = ".safetensors"
 
 
+RUNNING_VARIANCE = "running_var"
+"""How PyTorch's batch norm calls its moving variance; beside it, it counts its batches."""
+
+
 def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
-    """An MgNet's arrays under the names that the authors' PyTorch class gives them.
+    """A model's arrays under the names that are registered for it.
 
     A shared convolution stands under every name that uses it. Batch norm's batch counters, which
     PyTorch keeps and Keras does not, are 0.
 
     Args:
-        model: an MgNet.
+        model: a model that `register_names` has told the names of.
 
     Returns:
         Name -> float32 array (int64 for the counters), in the order of the forward pass.
 
     Raises:
-        WeightsError: (a `ValueError`) `model` is no MgNet.
+        WeightsError: (a `ValueError`) no names are registered for `model`.
     """
-    names = mgnet_names(model)
-    unnamed = [v.path for v in model.weights if v.path not in names]
-    if unnamed or not names:
+    tables = [table for table in reversed(TABLES.values()) if not table.alternatives]
+    names = next(filter(None, (table.names(model) for table in tables)), {})
+    unnamed = [v.path for v in model.weights if not names.get(v.path)]
+    if unnamed:
         raise WeightsError(
-            f"{model.name!r} has no PyTorch names: only networks built by MgNet can be exported"
-            + (f" (what is {unnamed[0]!r}?)" if names and unnamed else "")
-            + ". Use model.save_weights('name.weights.h5')."
+            f"{model.name!r} cannot be exported: the variable {unnamed[0]!r} has no name in "
+            f"{', '.join(table.origin for table in tables)}. Use "
+            "model.save_weights('name.weights.h5'), or register names with "
+            "keras_mg.weights.register_names."
         )
     arrays: dict[str, np.ndarray] = {}
     for variable in model.weights:
         array = keras.ops.convert_to_numpy(variable.value).astype(np.float32)
-        if array.ndim == 4:
-            array = hwio_to_oihw(array)
-        elif array.ndim == 2:
-            array = np.transpose(array)
-        array = np.ascontiguousarray(array)
-        arrays |= dict.fromkeys(names[variable.path], array)
-        if variable.path.rpartition("/")[2] == "moving_variance":
-            last = names[variable.path][0].removesuffix(TORCH_NORM["moving_variance"])
-            arrays[f"{last}num_batches_tracked"] = np.zeros((), np.int64)
+        keys = names[variable.path]
+        arrays |= dict.fromkeys(keys, np.ascontiguousarray(to_foreign(array)))
+        for key in keys:
+            if key.endswith(RUNNING_VARIANCE):
+                counter = key.removesuffix(RUNNING_VARIANCE) + COUNTER
+                arrays[counter] = np.zeros((), np.int64)
     return arrays
 
 
 def export(model: keras.Model, path: PathLike, *, epoch: int | None = None) -> Path:
-    """Write an MgNet's weights for the authors' PyTorch code, or any class with its names.
+    """Write a model's weights under the names of its authors' PyTorch code.
 
     Args:
-        model: an MgNet.
+        model: an MgNet, or a network that `register_names` has told the names of.
         path: `NAME.pth` or `NAME.pt` for `torch.load`, or `NAME.safetensors`. A file that is
             there is replaced in one step.
         epoch: None writes a plain state dict, ready for `net.load_state_dict(torch.load(path))`.
@@ -70,7 +74,8 @@ def export(model: keras.Model, path: PathLike, *, epoch: int | None = None) -> P
         The path.
 
     Raises:
-        WeightsError: (a `ValueError`) `model` is no MgNet, or `path` has another suffix.
+        WeightsError: (a `ValueError`) no names are registered for `model`, or `path` has another
+            suffix.
 
     Example:
         >>> from keras_mg import applications, weights

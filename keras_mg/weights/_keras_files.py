@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras.src.saving import saving_lib
 
-from keras_mg.weights.arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
+from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
 
 KERAS_MEMBER = "model.weights.h5"
 

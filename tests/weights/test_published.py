@@ -5,8 +5,8 @@ import re
 import pytest
 
 from keras_mg import applications
-from keras_mg.weights import WeightsError, WeightsInfo, weights_info
-from keras_mg.weights.hashing import check_form
+from keras_mg.weights import WeightsError, WeightsInfo, _published, register_weights, weights_info
+from keras_mg.weights._hashing import check_form
 
 EVERY = weights_info()
 
@@ -62,3 +62,19 @@ def test_asking():
     assert weights_info("RMG18") == ()
     with pytest.raises(WeightsError, match="no published weights 'x'.*IGC_L100M2 'imagenet'"):
         weights_info("IGC_L100M2", "x")
+
+
+def test_registering(monkeypatch):
+    monkeypatch.setattr(_published, "RECORDS", dict(_published.RECORDS))
+    first = EVERY[0]
+    mine = dataclasses.replace(first, network="RMG18", tag="mine", filename="mine.h5")
+    assert register_weights(mine) is mine
+    assert weights_info("RMG18") == (mine,)
+    register_weights(mine)  # the same again
+    assert weights_info()[-2:] == (EVERY[-1], mine)
+    with pytest.raises(WeightsError, match="another record for RMG18 'mine' .mine.h5."):
+        register_weights(dataclasses.replace(mine, filename="other.h5"))
+    with pytest.raises(WeightsError, match="another record for IGC_L100M2.*Received: RMG18 'b'"):
+        register_weights(dataclasses.replace(mine, tag="b", filename=first.filename))
+    with pytest.raises(WeightsError, match="hexadecimal digits"):
+        register_weights(dataclasses.replace(mine, tag="c", filename="c", hash="md5:0"))

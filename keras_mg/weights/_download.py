@@ -19,8 +19,8 @@ from urllib.request import url2pathname
 
 import keras
 
-from keras_mg.weights.arrays import PathLike, WeightsError
-from keras_mg.weights.hashing import HASH_FORM, file_hash, matches
+from keras_mg.weights._arrays import PathLike, WeightsError
+from keras_mg.weights._hashing import HASH_FORM, file_hash, matches
 
 MIRROR_VARIABLE = "KERAS_MG_WEIGHTS_MIRROR"
 """Base addresses, separated by spaces, that are asked for a file before its own address."""
@@ -44,7 +44,7 @@ class DownloadError(WeightsError):
 
 
 def cache_folder(cache_dir: PathLike | None = None) -> Path:
-    """The folder that fetched and converted weights are kept in.
+    """The folder that fetched weights are kept in.
 
     Args:
         cache_dir: stands for Keras's own folder: the environment variable `KERAS_HOME`, or

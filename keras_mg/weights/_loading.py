@@ -7,26 +7,24 @@ import os
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 
-from keras_mg.weights.arrays import PathLike, StoredArray, WeightsError
-from keras_mg.weights.assign import HEAD, Pair, assign
-from keras_mg.weights.converted import find_converted, head_paths, keep_converted
-from keras_mg.weights.download import fetch
-from keras_mg.weights.keras_files import (
+from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
+from keras_mg.weights._assign import HEAD, Pair, assign
+from keras_mg.weights._download import fetch
+from keras_mg.weights._keras_files import (
     open_h5,
     open_keras,
     pair_by_layer,
     top_group,
     variable_paths,
 )
-from keras_mg.weights.mxnet_params import open_mxnet
-from keras_mg.weights.names import head_keys, mxnet_pairs, torch_pairs
-from keras_mg.weights.registry import WeightsInfo
-from keras_mg.weights.safetensors_files import open_safetensors
-from keras_mg.weights.sniff import Format, detect
-from keras_mg.weights.sources import find_source
-from keras_mg.weights.torch_files import open_torch
+from keras_mg.weights._mxnet_params import open_mxnet
+from keras_mg.weights._names import foreign_pairs, head_keys
+from keras_mg.weights._published import WeightsInfo
+from keras_mg.weights._safetensors_files import open_safetensors
+from keras_mg.weights._sniff import Format, detect
+from keras_mg.weights._sources import find_source
+from keras_mg.weights._torch_files import open_torch
 
 OPENERS = {
     "weights.h5": open_h5,
@@ -122,8 +120,7 @@ def make_pairs(
         paths, layers = variable_paths(model)
         pairs = [Pair(key, v) for key, v in pair_by_layer(paths, layers, arrays)]
         return pairs, [key for key, a in arrays.items() if _is_head(key, a.layer)]
-    table = mxnet_pairs if kind == "mxnet" else torch_pairs
-    return table(model, arrays, file), head_keys(arrays)
+    return foreign_pairs(model, arrays, file)
 
 
 def _is_head(key: str, layer: str | None) -> bool:
@@ -143,11 +140,6 @@ def _load_published(
 ) -> None:
     if not skip_mismatch:
         _check_classes(model, record, name)
-    converted = find_converted(model, record, cache_dir)
-    if converted is not None:
-        file = f"{name} ({converted})"
-        load_file(model, converted, file=file, skip_mismatch=skip_mismatch)
-        return
     path = fetch(
         record.address,
         record.filename,
@@ -157,11 +149,7 @@ def _load_published(
         progress=progress,
         use_mirrors=True,
     )
-    file = f"{name} ({path})"
-    with open_arrays(path, file) as (kind, arrays):
-        pairs, head = make_pairs(model, kind, arrays, file)
-        assign(model, pairs, arrays, file, head_keys=head, skip_mismatch=skip_mismatch)
-        keep_converted(model, record, cache_dir, *converted_arrays(model, pairs, arrays, head))
+    load_file(model, path, file=f"{name} ({path})", skip_mismatch=skip_mismatch)
 
 
 def _check_classes(model: keras.Model, record: WeightsInfo, name: str) -> None:
@@ -174,32 +162,6 @@ def _check_classes(model: keras.Model, record: WeightsInfo, name: str) -> None:
             f"{record.classes} classes. Use classes={record.classes}, include_top=False for the "
             "trunk alone, or skip_mismatch=True to load all but the head."
         )
-
-
-def converted_arrays(
-    model: keras.Model,
-    pairs: list[Pair],
-    arrays: dict[str, StoredArray],
-    head: list[str],
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """A foreign file's arrays as Keras would save them, with the head even for a bare trunk.
-
-    Returns:
-        Path -> array, and top-level group -> layer name: what `write_h5` takes.
-    """
-    paths, layers = variable_paths(model)
-    pair_of = {id(pair.variable): pair for pair in pairs}
-    content = {}
-    for path, variable in paths:
-        pair = pair_of[id(variable)]
-        content[path] = pair.convert(arrays[pair.key].read())
-    used = {pair.key for pair in pairs}
-    extra = head_paths([key for key in head if key not in used], [path for path, _ in paths])
-    for key, path in extra.items():
-        layers[top_group(path)] = HEAD
-        # A head's kernel has its axes the other way round; its bias has one axis.
-        content[path] = np.transpose(arrays[key].read())
-    return content, layers
 
 
 def head_classes(

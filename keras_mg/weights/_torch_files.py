@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 
@@ -119,7 +120,10 @@ def open_torch(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
     _check_sizes(path, file)
     check_names(path, file)
     try:
-        content = torch.load(os.fspath(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Torch warns of kinds of arrays that are refused below, by name.
+            warnings.simplefilter("ignore")
+            content = torch.load(os.fspath(path), map_location="cpu", weights_only=True)
     except Exception as error:
         # PyTorch's own text would advise to switch the safety off.
         raise WeightsError(

@@ -34,7 +34,8 @@ def one_process_of_a_kind():
 
 
 def test_the_table_has_every_case():
-    assert VARIANTS.keys() == cases.CASES.keys()
+    # What needs a second checkout has its own tests.
+    assert VARIANTS.keys() == cases.CASES.keys() - cases.ON_DEMAND
 
 
 @pytest.mark.slow

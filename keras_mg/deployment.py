@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections import Counter
 
 import keras
-import numpy as np
 
 # Keras has no public test for a functional model.
 from keras.src.models.functional import Functional
 
-from keras_mg import layers
-from keras_mg.layers import ConvNormActivation, IGCBlock, TransposedConvNormActivation
-from keras_mg.layers.norm_activation import folded_norms
-
-# The layers whose batch norm directly follows a convolution.
-UNITS = (ConvNormActivation, TransposedConvNormActivation, IGCBlock)
-
-# What a layer of somebody else does with those that it holds, nobody knows.
-_OWN_LAYERS = tuple(value for value in vars(layers).values() if isinstance(value, type))
+from keras_mg.layers.folding import fold_norm
+from keras_mg.layers.protocols import stated
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
 class Deployed(keras.layers.Layer):
-    """A layer of `keras_mg.layers` without those batch norms that follow a convolution.
+    """A layer in its form for deployment: without the batch norms that follow a convolution.
 
     Made by `keras_mg.deploy`, which gives its convolutions the arithmetic of the batch norms.
 
     Args:
-        layer: an unbuilt layer of `keras_mg.layers`.
+        layer: an unbuilt layer that has such a form (see `keras_mg.layers.protocols`).
         **kwargs: `name`, `dtype` and `trainable` of a Keras layer.
 
     Input shape:
@@ -57,8 +49,8 @@ class Deployed(keras.layers.Layer):
         self.layer = layer
 
     def build(self, input_shape):
-        with folded_norms():
-            self.layer.build(input_shape)
+        self.layer.folded = True
+        self.layer.build(input_shape)
         self.layer.built = True
 
     def call(self, inputs):
@@ -67,76 +59,19 @@ class Deployed(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)
 
+    def compute_output_spec(self, inputs):
+        # A layer need not know its output's shape: Keras then traces its call.
+        return self.layer.compute_output_spec(inputs)
+
     def get_config(self):
         layer = keras.saving.serialize_keras_object(self.layer)
-        layer.pop("build_config", None)  # it is built here, inside `folded_norms`
+        layer.pop("build_config", None)  # which knows nothing of `folded`
         return {**super().get_config(), "layer": layer}
 
     @classmethod
     def from_config(cls, config):
         layer = keras.saving.deserialize_keras_object(config["layer"])
         return cls(**{**config, "layer": layer})
-
-
-def _sublayers(layer) -> list[keras.layers.Layer]:
-    """`layer` and all that it holds, in the order in which they were made."""
-    return list(layer._flatten_layers(include_self=True, recursive=True))
-
-
-def _has_norms_to_fold(layer) -> bool:
-    return type(layer) in _OWN_LAYERS and any(isinstance(sub, UNITS) for sub in _sublayers(layer))
-
-
-def _array(variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable), "float64")
-
-
-def _affine(norm) -> tuple[np.ndarray, np.ndarray]:
-    """The scale and shift per channel that a batch norm is in inference."""
-    scale = 1 / np.sqrt(_array(norm.moving_variance) + norm.epsilon)
-    if norm.gamma is not None:
-        scale = _array(norm.gamma) * scale
-    shift = -_array(norm.moving_mean) * scale
-    return scale, shift if norm.beta is None else _array(norm.beta) + shift
-
-
-def _fold(source, target, scale, shift, axis: int) -> None:
-    """Give `target` the kernel and bias of convolution `source` followed by that affine map."""
-    shape = [1] * 4
-    shape[axis] = -1
-    if source.bias is not None:
-        shift = shift + _array(source.bias) * scale
-    target.kernel.assign(_array(source.kernel) * scale.reshape(shape))
-    target.bias.assign(shift)
-
-
-def _transfer(source, target) -> None:
-    """Give `target`, built inside `folded_norms`, the arithmetic of `source`."""
-    done: set[int] = set()
-    for old, new in zip(_sublayers(source), _sublayers(target), strict=True):
-        if id(old) in done:
-            continue
-        if isinstance(old, ConvNormActivation) and new.gamma is None:
-            _fold(old, new, *_affine(old), axis=3)
-        elif isinstance(old, TransposedConvNormActivation):
-            _fold(old, new, *_affine(old), axis=2)
-        elif isinstance(old, IGCBlock):
-            scale, shift = _affine(old.norm)
-            # Between convolution and batch norm, channels are reordered: the batch norm's channel i
-            # is the convolution's channel moved[i].
-            moved = np.arange(old.filters).reshape(old.secondary_partitions, -1).T.ravel()
-            order = np.argsort(moved)
-            _fold(old.secondary, new.secondary, scale[order], shift[order], axis=3)
-            done |= {id(old.secondary), id(old.norm)}
-        else:
-            own, given = _own_variables(new), _own_variables(old)
-            for variable, value in zip(own, given, strict=True):
-                variable.assign(value)
-
-
-def _own_variables(layer) -> list:
-    """The variables that `layer` holds itself, not through sublayers."""
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def _stock_norms(model) -> dict:
@@ -180,7 +115,7 @@ def _copy(layer, norms: dict):
         return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
     config = layer.get_config()
     copy = layer.__class__.from_config({**config, "use_bias": True} if layer in norms else config)
-    if not _has_norms_to_fold(layer):
+    if stated(layer, "fold") is None:
         return copy
     return Deployed(copy, name=layer.name, dtype=layer.dtype_policy, trainable=layer.trainable)
 
@@ -215,15 +150,17 @@ def deploy(model: keras.Model) -> keras.Model:
     `gamma * (k * x + b - mean) / sqrt(variance + epsilon) + beta`, it becomes part of the kernel
     and the bias. That is done
 
-    - inside the layers of `keras_mg.layers`;
+    - inside the layers of `keras_mg.layers`, and of layers of yours that say how
+      (`keras_mg.layers.protocols`);
     - for a `keras.layers.BatchNormalization` over the channels of a `keras.layers.Conv2D` without
       activation, if nothing else uses the convolution's output, each of the two is called once in
       its model, they have the same dtype policy and no activity regularizer, and the convolution
       no LoRA. A `keras.layers.Identity` takes the batch norm's place.
 
     Models inside the model are deployed too, each by itself. Everything else is copied as it is,
-    with its batch norms: subclasses of these layers, layers of others and what they hold (so also
-    `keras.layers.TimeDistributed`), other convolutions of Keras, and what is deployed already.
+    with its batch norms: layers that do not say how, subclasses of those that do and do not say so
+    anew, and what they hold (so also `keras.layers.TimeDistributed`), other convolutions of Keras,
+    and what is deployed already.
 
     Args:
         model: a functional or sequential model of layers from `keras_mg.layers` and others, built;
@@ -259,9 +196,9 @@ def deploy(model: keras.Model) -> keras.Model:
         model.compiled = compiled
     for source, target in zip(model.layers, deployed.layers, strict=True):
         if source in norms:
-            _fold(source, target, *_affine(norms[source]), axis=3)
+            fold_norm(target, source, norms[source])
         elif isinstance(target, Deployed) and not isinstance(source, Deployed):
-            _transfer(source, target.layer)
+            target.layer.fold(source)
         elif source.weights and not _is_graph(source) and source not in norms.values():
             target.set_weights(source.get_weights())
     deployed.trainable = False

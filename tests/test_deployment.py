@@ -1,12 +1,17 @@
 """`deploy`: equal outputs without the batch norms that follow convolutions."""
 
+import inspect
+import re
+
 import keras
 import numpy as np
 import pytest
 
 import keras_mg
-from keras_mg import layers
+from keras_mg import deployment, layers
 from keras_mg.deployment import Deployed
+from keras_mg.layers.folding import fold_norm
+from keras_mg.training import model as training_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -243,6 +248,73 @@ def test_layers_of_users_keep_their_norms(tmp_path):
     model = shake(keras.Model(image, x))
     deployed = check_deployed(model, tmp_path, OwnUnit=OwnUnit)
     assert norms_left(deployed) == ["holder", "own"]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OwnBlock(keras.layers.Layer):
+    """A user's layer that is deployed: it holds one of ours, a weight and a norm of its own."""
+
+    folded = False
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.unit = layers.ConvNormActivation(filters, data_format="channels_last", name="unit")
+
+    def build(self, input_shape):
+        self.unit.folded = self.folded
+        self.unit.build(input_shape)
+        shape = (self.filters,)
+        self.kernel = self.add_weight(name="kernel", shape=(1, 1, self.filters, self.filters))
+        self.bias = self.add_weight(name="bias", shape=shape) if self.folded else None
+        if not self.folded:
+            self.norm = keras.layers.BatchNormalization()
+            self.norm.build((None, None, None, self.filters))
+
+    def fold(self, source):
+        self.unit.fold(source.unit)
+        fold_norm(self, source, source.norm)
+
+    def call(self, x, training=None):
+        x = keras.ops.conv(
+            self.unit(x, training=training), self.kernel, data_format="channels_last"
+        )
+        return x + self.bias if self.folded else self.norm(x, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+class OwnBlockChanged(OwnBlock):
+    """It does not say anew that it folds."""
+
+    def call(self, x, training=None):
+        return self.norm(super().call(x, training=training), training=training)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OwnBlockSaysSo(OwnBlock):
+    fold = OwnBlock.fold
+
+
+def test_a_layer_of_a_user_says_how_it_folds(tmp_path):
+    image = keras.Input((8, 8, 3))
+    x = OwnBlock(4, name="own")(image)
+    x = OwnBlockChanged(5, name="changed")(x)
+    x = OwnBlockSaysSo(6, name="again")(x)
+    model = shake(keras.Model(image, x))
+    deployed = check_deployed(model, tmp_path, OwnBlockChanged=OwnBlockChanged)
+    assert norms_left(deployed) == ["changed"]
+    paths = [w.path for w in deployed.get_layer("own").weights]
+    assert paths == ["own/own/kernel", "own/own/bias", "own/own/unit/kernel", "own/own/unit/bias"]
+
+
+def test_the_engine_knows_no_layer_by_name():
+    public = [name for name, value in vars(layers).items() if isinstance(value, type)]
+    assert len(public) > 10
+    for module in (deployment, training_model):
+        words = set(re.findall(r"\w+", re.sub(r'"""(.|\n)*?"""', "", inspect.getsource(module))))
+        assert not words & set(public)
 
 
 def test_a_wrapper_of_keras_keeps_its_norm(tmp_path):

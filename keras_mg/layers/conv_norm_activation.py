@@ -6,12 +6,13 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._norm_layer import NormLayer
 from keras_mg.layers.convolution import Convolution
-from keras_mg.layers.norm_activation import add_norm_weights, normalize
+from keras_mg.layers.folding import fold_norm
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class ConvNormActivation(Convolution):
+class ConvNormActivation(Convolution, NormLayer):
     r"""Convolution, batch norm and activation in one layer.
 
     `y = activation(gamma * (k * x + b - mean) / sqrt(variance + epsilon) + beta)`
@@ -63,6 +64,8 @@ class ConvNormActivation(Convolution):
         - [Batch Normalization, Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167)
     """
 
+    remat = "whole"
+
     def __init__(
         self,
         filters: int,
@@ -91,19 +94,16 @@ class ConvNormActivation(Convolution):
             **kwargs,
         )
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.beta_initializer = arguments.initializer(beta_initializer)
-        self.gamma_initializer = arguments.initializer(gamma_initializer)
-        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
+        self.keep_norm_arguments(
+            momentum, epsilon, beta_initializer, gamma_initializer, moving_variance_initializer
+        )
 
     def build(self, input_shape):
         super().build(input_shape)
-        add_norm_weights(self, self.filters, convolution=self)
+        self.add_norm_weights(self.filters)
 
-    def normalize(self, x, training, residual=None):
-        """What follows the convolution, on native tensors (see `norm_activation.normalize`)."""
-        return normalize(self, x, training, residual)
+    def fold(self, source):
+        fold_norm(self, source, source)
 
     def run(self, x, training, residual=None):
         """The whole unit on a native tensor: what layers that hold units call."""
@@ -112,16 +112,3 @@ class ConvNormActivation(Convolution):
     def call(self, inputs, training=None):
         x = ops.to_native(inputs, self.data_format)
         return ops.from_native(self.run(x, training), self.data_format)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "activation": keras.activations.serialize(self.activation),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-            "moving_variance_initializer": keras.initializers.serialize(
-                self.moving_variance_initializer
-            ),
-        }

@@ -6,11 +6,12 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.initializers import he_fan_out
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class Convolution(keras.layers.Layer):
+class Convolution(BaseLayer):
     r"""Convolution padded alike on all sides.
 
     `y = k * x + b`, with `kernel_size // 2` zeros on each side whatever the strides: an output
@@ -57,6 +58,8 @@ class Convolution(keras.layers.Layer):
         (2, 5, 5, 16)
     """
 
+    remat = "whole"
+
     def __init__(
         self,
         filters: int,
@@ -68,14 +71,13 @@ class Convolution(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.kernel_size = arguments.odd_int("kernel_size", kernel_size)
         self.strides = arguments.positive_int("strides", strides)
         self.groups = arguments.positive_int("groups", groups)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = arguments.initializer(kernel_initializer or he_fan_out())
-        self.data_format = arguments.standardize_data_format(data_format)
         if self.filters % self.groups:
             raise ValueError(
                 "filters must be a multiple of groups. "
@@ -83,13 +85,13 @@ class Convolution(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        channels = self.channels_of(input_shape)
         if channels % self.groups:
             raise ValueError(
                 f"{self.name}: the input's channels must be a multiple of groups. "
                 f"Received: {channels} channels, groups={self.groups}"
             )
-        self.input_spec = arguments.input_spec(channels, self.data_format)
+        self.accept(channels)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
@@ -97,7 +99,7 @@ class Convolution(keras.layers.Layer):
         )
         ops.lay_out_kernel(self.kernel)
         self.bias = None
-        if self.use_bias:
+        if self.use_bias or self.folded:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def convolve(self, x):
@@ -117,18 +119,4 @@ class Convolution(keras.layers.Layer):
         return ops.from_native(self.convolve(x), self.data_format)
 
     def compute_output_shape(self, input_shape):
-        height, width = arguments.sides(tuple(input_shape), self.data_format)
-        height, width = (None if s is None else -(-s // self.strides) for s in (height, width))
-        return arguments.make_shape(input_shape[0], height, width, self.filters, self.data_format)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "groups": self.groups,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "data_format": self.data_format,
-        }
+        return self.strided(input_shape, self.filters, self.strides)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.convolution import Convolution
+from keras_mg.layers.folding import fold_norm
 from keras_mg.layers.initializers import he_fan_in
-from keras_mg.layers.norm_activation import (
-    NormActivation,
-    add_norm_weights,
-    norms_are_folded,
-)
+from keras_mg.layers.norm_activation import NormActivation
 
 # The authors' batch-norm epsilon, MXNet's `eps=2e-5`.
 IGC_EPSILON = 2e-5
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class IGCBlock(keras.layers.Layer):
+class IGCBlock(BaseLayer):
     r"""Interleaved group convolution: a spatial and a pointwise group convolution, interleaved.
 
     `y = activation(BN(P_S^-1(secondary(P_L(primary(x))))))`
@@ -70,6 +69,8 @@ class IGCBlock(keras.layers.Layer):
         - [Interleaved Group Convolutions, Zhang et al., 2017](https://arxiv.org/abs/1707.02725)
     """
 
+    remat = "whole"
+
     def __init__(
         self,
         filters: int,
@@ -83,7 +84,7 @@ class IGCBlock(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.primary_partitions = arguments.positive_int("primary_partitions", primary_partitions)
         self.secondary_partitions = arguments.positive_int(
@@ -91,56 +92,57 @@ class IGCBlock(keras.layers.Layer):
         )
         self.strides = arguments.positive_int("strides", strides)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
-        self.data_format = arguments.standardize_data_format(data_format)
+        self.keep_norm_arguments(
+            momentum, epsilon, moving_variance_initializer=moving_variance_initializer
+        )
         for name in ("primary_partitions", "secondary_partitions"):
             if self.filters % getattr(self, name):
                 raise ValueError(
                     f"filters must be a multiple of {name}. "
                     f"Received: filters={filters}, {name}={getattr(self, name)}"
                 )
-        unit = {
-            "kernel_initializer": he_fan_in(),
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            "trainable": self.trainable,
-        }
-        self.primary = Convolution(
-            filters, 3, strides=strides, groups=primary_partitions, name="primary", **unit
+        self.primary = self.part(
+            Convolution,
+            filters,
+            strides=strides,
+            groups=primary_partitions,
+            kernel_initializer=he_fan_in(),
+            name="primary",
         )
-        self.secondary = Convolution(
-            filters, 1, groups=secondary_partitions, name="secondary", **unit
+        self.secondary = self.part(
+            Convolution,
+            filters,
+            kernel_size=1,
+            groups=secondary_partitions,
+            kernel_initializer=he_fan_in(),
+            name="secondary",
         )
-        self.norm = NormActivation(
+        self.norm = self.norm_part(
+            NormActivation,
             activation=activation,
-            momentum=momentum,
-            epsilon=epsilon,
             moving_variance_initializer=self.moving_variance_initializer,
-            data_format=self.data_format,
-            dtype=self.dtype_policy,
-            trainable=self.trainable,
             name="norm",
         )
 
     def build(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        channels = self.channels_of(input_shape)
         if channels % self.primary_partitions:
             raise ValueError(
                 f"{self.name}: the input's channels must be a multiple of primary_partitions. "
                 f"Received: {channels} channels, primary_partitions={self.primary_partitions}"
             )
-        self.input_spec = arguments.input_spec(channels, self.data_format)
-        inner = arguments.make_shape(None, None, None, self.filters, self.data_format)
+        self.accept(channels)
+        inner = self.shape_of(self.filters)
         self.primary.build(input_shape)
-        self.secondary.use_bias = norms_are_folded()
-        self.secondary.build(inner)
-        if norms_are_folded():
-            add_norm_weights(self.norm, self.filters, convolution=self.secondary)
-            self.norm.built = True
-        else:
-            self.norm.build(inner)
+        self.build_part(self.secondary, inner)
+        self.build_part(self.norm, inner)
+
+    def fold(self, source):
+        self.primary.set_weights(source.primary.get_weights())
+        # Between convolution and batch norm, channels are reordered: the batch norm's channel i is
+        # the convolution's channel moved[i].
+        moved = np.arange(self.filters).reshape(self.secondary_partitions, -1).T.ravel()
+        fold_norm(self.secondary, source.secondary, source.norm, order=np.argsort(moved))
 
     def run(self, x, training, residual=None):
         """The block on a native tensor: what layers that hold this one call."""
@@ -157,19 +159,3 @@ class IGCBlock(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return self.primary.compute_output_shape(input_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "primary_partitions": self.primary_partitions,
-            "secondary_partitions": self.secondary_partitions,
-            "strides": self.strides,
-            "activation": keras.activations.serialize(self.activation),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "moving_variance_initializer": keras.initializers.serialize(
-                self.moving_variance_initializer
-            ),
-            "data_format": self.data_format,
-        }

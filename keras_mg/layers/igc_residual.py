@@ -6,13 +6,14 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
 from keras_mg.layers.igc_block import IGC_EPSILON, IGCBlock
 from keras_mg.layers.initializers import he_fan_in
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class IGCResidual(keras.layers.Layer):
+class IGCResidual(BaseLayer):
     """Two IGC blocks with a shortcut.
 
     `y = relu(igc2(igc1(x)) + shortcut(x))`; `igc1` ends in ReLU, `igc2` in batch norm. Where the
@@ -57,6 +58,9 @@ class IGCResidual(keras.layers.Layer):
         - [Interleaved Group Convolutions, Zhang et al., 2017](https://arxiv.org/abs/1707.02725)
     """
 
+    remat = "whole"
+    fold = BaseLayer.fold_parts
+
     def __init__(
         self,
         filters: int,
@@ -70,7 +74,7 @@ class IGCResidual(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.primary_partitions = arguments.positive_int("primary_partitions", primary_partitions)
         pair = arguments.positive_ints("secondary_partitions", secondary_partitions)
@@ -82,23 +86,16 @@ class IGCResidual(keras.layers.Layer):
         self.secondary_partitions = (pair[0], pair[-1])
         self.strides = arguments.positive_int("strides", strides)
         self.project = project
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
-        self.data_format = arguments.standardize_data_format(data_format)
+        self.keep_norm_arguments(
+            momentum, epsilon, moving_variance_initializer=moving_variance_initializer
+        )
 
-    def _norm_arguments(self) -> dict:
-        return {
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "moving_variance_initializer": self.moving_variance_initializer,
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            "trainable": self.trainable,
-        }
+    def _part(self, layer, *args, **settings):
+        variance = self.moving_variance_initializer
+        return self.norm_part(layer, *args, moving_variance_initializer=variance, **settings)
 
     def build(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
+        channels = self.channels_of(input_shape)
         project = self.project
         if project is None:
             project = channels != self.filters or self.strides > 1
@@ -107,11 +104,12 @@ class IGCResidual(keras.layers.Layer):
                 f"{self.name}: project=False needs an input of `filters` channels and strides=1. "
                 f"Received: {channels} channels, filters={self.filters}, strides={self.strides}"
             )
-        self.input_spec = arguments.input_spec(channels, self.data_format)
+        self.accept(channels)
         first, second = self.secondary_partitions
         self.projection = None
         if project:
-            self.projection = ConvNormActivation(
+            self.projection = self._part(
+                ConvNormActivation,
                 self.filters,
                 kernel_size=1,
                 strides=self.strides,
@@ -119,23 +117,14 @@ class IGCResidual(keras.layers.Layer):
                 activation=None,
                 kernel_initializer=he_fan_in(),
                 name="shortcut",
-                **self._norm_arguments(),
             )
-            self.projection.build(input_shape)
-        self.first = IGCBlock(
-            self.filters,
-            self.primary_partitions,
-            first,
-            strides=self.strides,
-            name="igc1",
-            **self._norm_arguments(),
-        )
+            self.build_part(self.projection, input_shape)
+        widths = (self.filters, self.primary_partitions)
+        self.first = self._part(IGCBlock, *widths, first, strides=self.strides, name="igc1")
         # Its ReLU comes after the sum.
-        self.second = IGCBlock(
-            self.filters, self.primary_partitions, second, name="igc2", **self._norm_arguments()
-        )
-        self.first.build(input_shape)
-        self.second.build(self.first.compute_output_shape(input_shape))
+        self.second = self._part(IGCBlock, *widths, second, name="igc2")
+        self.build_part(self.first, input_shape)
+        self.build_part(self.second, self.first.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):
         x = ops.to_native(inputs, self.data_format)
@@ -144,22 +133,4 @@ class IGCResidual(keras.layers.Layer):
         return ops.from_native(y, self.data_format)
 
     def compute_output_shape(self, input_shape):
-        height, width = arguments.sides(tuple(input_shape), self.data_format)
-        height, width = (None if s is None else -(-s // self.strides) for s in (height, width))
-        return arguments.make_shape(input_shape[0], height, width, self.filters, self.data_format)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "primary_partitions": self.primary_partitions,
-            "secondary_partitions": list(self.secondary_partitions),
-            "strides": self.strides,
-            "project": self.project,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "moving_variance_initializer": keras.initializers.serialize(
-                self.moving_variance_initializer
-            ),
-            "data_format": self.data_format,
-        }
+        return self.strided(input_shape, self.filters, self.strides)

@@ -6,10 +6,11 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class MaxPool(keras.layers.Layer):
+class MaxPool(BaseLayer):
     """Max-pooling padded alike on all sides with minus infinity.
 
     An output side is `floor((side + 2 * padding - pool_size) / strides) + 1`. (Keras's
@@ -41,6 +42,8 @@ class MaxPool(keras.layers.Layer):
         (1, 4, 4, 3)
     """
 
+    remat = "whole"
+
     def __init__(
         self,
         pool_size: int,
@@ -49,7 +52,7 @@ class MaxPool(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.pool_size = arguments.positive_int("pool_size", pool_size)
         self.strides = arguments.positive_int("strides", strides)
         if padding not in range(self.pool_size // 2 + 1):
@@ -58,7 +61,7 @@ class MaxPool(keras.layers.Layer):
                 f"Received: padding={padding!r}, pool_size={pool_size}"
             )
         self.padding = int(padding)
-        self.data_format = arguments.standardize_data_format(data_format)
+        self.build_at_once()
 
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)  # raises for an image smaller than the window
@@ -67,9 +70,7 @@ class MaxPool(keras.layers.Layer):
         y = ops.max_pool(x, self.pool_size, self.strides, self.padding, False, data_format)
         return ops.from_native(y, self.data_format)
 
-    def _side(self, side: int | None) -> int | None:
-        if side is None:
-            return None
+    def _side(self, side: int) -> int:
         side += 2 * self.padding
         if side < self.pool_size:
             raise ValueError(
@@ -79,15 +80,4 @@ class MaxPool(keras.layers.Layer):
         return (side - self.pool_size) // self.strides + 1
 
     def compute_output_shape(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
-        height, width = map(self._side, arguments.sides(tuple(input_shape), self.data_format))
-        return arguments.make_shape(input_shape[0], height, width, channels, self.data_format)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "pool_size": self.pool_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-        }
+        return self.resized(input_shape, self.channels_of(input_shape), self._side)

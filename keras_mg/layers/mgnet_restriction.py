@@ -6,12 +6,13 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
 from keras_mg.layers.initializers import torch_uniform
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class MgNetRestriction(keras.layers.Layer):
+class MgNetRestriction(BaseLayer):
     r"""Moves feature and residual of MgNet to the next coarser grid.
 
     MgNet sets, with the convolutions A of the old and A' of the new grid,
@@ -54,6 +55,9 @@ class MgNetRestriction(keras.layers.Layer):
         - [MgNet, He and Xu, 2019](https://arxiv.org/abs/1901.10415)
     """
 
+    remat = "whole"
+    fold = BaseLayer.fold_parts
+
     def __init__(
         self,
         filters: int,
@@ -62,22 +66,20 @@ class MgNetRestriction(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.data_format = arguments.standardize_data_format(data_format)
-        unit = {
-            "strides": 2,
-            "kernel_initializer": torch_uniform(),
-            "momentum": momentum,
-            "epsilon": epsilon,
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            "trainable": self.trainable,
-        }
-        self.feature = ConvNormActivation(filters, name="feature", **unit)
-        self.residual = ConvNormActivation(filters, name="residual", **unit)
+        self.keep_norm_arguments(momentum, epsilon)
+        self.feature = self._unit("feature")
+        self.residual = self._unit("residual")
+
+    def _unit(self, name: str) -> ConvNormActivation:
+        return self.norm_part(
+            ConvNormActivation,
+            self.filters,
+            strides=2,
+            kernel_initializer=torch_uniform(),
+            name=name,
+        )
 
     def check_shapes(self, input_shape) -> list[tuple[int | None, ...]]:
         """The shapes of the inputs, after raising for inputs that the layer cannot take."""
@@ -92,8 +94,8 @@ class MgNetRestriction(keras.layers.Layer):
     def build(self, input_shape):
         u, r = shapes = self.check_shapes(input_shape)
         self.input_spec = arguments.input_specs(shapes, self.data_format, self.name)
-        self.feature.build(u)
-        self.residual.build(r)
+        self.build_part(self.feature, u)
+        self.build_part(self.residual, r)
 
     def call(self, inputs, training=None):
         u, r = (ops.to_native(x, self.data_format) for x in inputs)
@@ -103,12 +105,3 @@ class MgNetRestriction(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         u, r = self.check_shapes(input_shape)
         return [self.feature.compute_output_shape(u), self.residual.compute_output_shape(r)]
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "data_format": self.data_format,
-        }

@@ -6,13 +6,14 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.convolution import Convolution
 from keras_mg.layers.initializers import torch_uniform
 from keras_mg.layers.norm_activation import NormActivation
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class MgNetSmoother(keras.layers.Layer):
+class MgNetSmoother(BaseLayer):
     r"""Smooths the feature `u` of a grid towards `A u = f`.
 
     MgNet writes an iteration with the data `f` of the grid,
@@ -64,8 +65,8 @@ class MgNetSmoother(keras.layers.Layer):
         - [MgNet, He and Xu, 2019](https://arxiv.org/abs/1901.10415)
     """
 
-    # Set by `keras_mg.Model.compile(remat=True)`: this layer holds most of a network's memory, so
-    # it is recomputed iteration by iteration and not as a whole.
+    # This layer holds most of a network's memory, so it is recomputed iteration by iteration.
+    remat = "parts"
     recomputes = False
 
     def __init__(
@@ -79,29 +80,25 @@ class MgNetSmoother(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.iterations = arguments.positive_int("iterations", iterations)
         self.share_smoother = bool(share_smoother)
         self.return_residual = bool(return_residual)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.data_format = arguments.standardize_data_format(data_format)
-        common = {
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            "trainable": self.trainable,
-        }
-        convolution = {**common, "kernel_initializer": torch_uniform()}
-        norm = {**common, "momentum": momentum, "epsilon": epsilon}
+        self.keep_norm_arguments(momentum, epsilon)
         # Attributes are set in the order of the forward pass, which is the order of `weights`.
-        self.operator = Convolution(filters, name="operator", **convolution)
+        self.operator = self._convolution("operator")
         for i in range(self.iterations):
-            setattr(self, f"residual_norm_{i}", NormActivation(name=f"residual_norm_{i}", **norm))
+            setattr(self, f"residual_norm_{i}", self._norm(f"residual_norm_{i}"))
             if i == 0 or not self.share_smoother:
-                smoother = Convolution(filters, name=f"smoother_{i}", **convolution)
-                setattr(self, f"smoother_{i}", smoother)
-            setattr(self, f"feature_norm_{i}", NormActivation(name=f"feature_norm_{i}", **norm))
+                setattr(self, f"smoother_{i}", self._convolution(f"smoother_{i}"))
+            setattr(self, f"feature_norm_{i}", self._norm(f"feature_norm_{i}"))
+
+    def _convolution(self, name: str) -> Convolution:
+        return self.part(Convolution, self.filters, kernel_initializer=torch_uniform(), name=name)
+
+    def _norm(self, name: str) -> NormActivation:
+        return self.norm_part(NormActivation, name=name)
 
     def _iteration(self, i: int) -> tuple[NormActivation, Convolution, NormActivation]:
         smoother = 0 if self.share_smoother else i
@@ -156,15 +153,3 @@ class MgNetSmoother(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         shape = self.check_shapes(input_shape)[0]
         return [shape, shape] if self.return_residual else shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "iterations": self.iterations,
-            "share_smoother": self.share_smoother,
-            "return_residual": self.return_residual,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "data_format": self.data_format,
-        }

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 
 from keras_mg.layers import arguments
+from keras_mg.layers._pyramid_layer import PyramidLayer, mixed_channels
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
-from keras_mg.layers.pyramid_layer import PyramidLayer, mixed_channels
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
@@ -61,6 +61,9 @@ class MultigridConv(PyramidLayer):
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
 
+    remat = "whole"
+    fold = PyramidLayer.fold_parts
+
     def __init__(
         self,
         filters: int | Sequence[int],
@@ -81,23 +84,16 @@ class MultigridConv(PyramidLayer):
         self.activation = arguments.elementwise_activation(activation)
         self.drop_coarsest = bool(drop_coarsest)
         self.dropout = arguments.rate("dropout", dropout)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.beta_initializer = arguments.initializer(beta_initializer)
-        self.gamma_initializer = arguments.initializer(gamma_initializer)
+        self.keep_norm_arguments(momentum, epsilon, beta_initializer, gamma_initializer)
         self.units = tuple(
-            ConvNormActivation(
+            self.norm_part(
+                ConvNormActivation,
                 width,
                 kernel_size=size,
                 use_bias=True,
                 activation=activation,
-                momentum=momentum,
-                epsilon=epsilon,
                 beta_initializer=self.beta_initializer,
                 gamma_initializer=self.gamma_initializer,
-                data_format=self.data_format,
-                dtype=self.dtype_policy,
-                trainable=self.trainable,
                 name=f"grid_{i}",
             )
             for i, (width, size) in enumerate(zip(self.filters, self.kernel_size, strict=True))
@@ -113,7 +109,7 @@ class MultigridConv(PyramidLayer):
         self.built_channels = self.channels(shapes)
         shapes = shapes[: len(self.filters)]
         for unit, width in zip(self.units, mixed_channels(self.channels(shapes)), strict=True):
-            unit.build(arguments.make_shape(None, None, None, width, self.data_format))
+            self.build_part(unit, self.shape_of(width))
 
     def run(self, grids, training) -> list:
         """The layer on native tensors, dropping aside: what layers that hold this one call."""
@@ -129,17 +125,3 @@ class MultigridConv(PyramidLayer):
     def compute_output_shape(self, input_shape):
         shapes = self.check_shapes(input_shape)[: len(self.filters)]
         return self.output_shapes(shapes, self.filters)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": list(self.filters),
-            "kernel_size": list(self.kernel_size),
-            "activation": keras.activations.serialize(self.activation),
-            "drop_coarsest": self.drop_coarsest,
-            "dropout": self.dropout,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-        }

@@ -8,13 +8,14 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
 
 KINDS = ("cifar", "imagenet")
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class MultigridInput(keras.layers.Layer):
+class MultigridInput(BaseLayer):
     """Makes a multigrid tensor of an image.
 
     Grid `i` is `stem_i(average_pool(image, 2**i))`, where `stem_i` is
@@ -58,6 +59,9 @@ class MultigridInput(keras.layers.Layer):
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
 
+    remat = "whole"
+    fold = BaseLayer.fold_parts
+
     def __init__(
         self,
         filters: int | Sequence[int],
@@ -68,25 +72,18 @@ class MultigridInput(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_ints("filters", filters)
         self.kind = arguments.one_of("kind", kind, KINDS)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.gamma_initializer = arguments.initializer(gamma_initializer)
-        self.data_format = arguments.standardize_data_format(data_format)
+        self.keep_norm_arguments(momentum, epsilon, gamma_initializer=gamma_initializer)
         self.units = tuple(
-            ConvNormActivation(
+            self.norm_part(
+                ConvNormActivation,
                 width,
                 kernel_size=7 if kind == "imagenet" else 3,
                 strides=2 if kind == "imagenet" else 1,
                 use_bias=True,
-                momentum=momentum,
-                epsilon=epsilon,
                 gamma_initializer=self.gamma_initializer,
-                data_format=self.data_format,
-                dtype=self.dtype_policy,
-                trainable=self.trainable,
                 name=f"grid_{i}",
             )
             for i, width in enumerate(self.filters)
@@ -108,11 +105,11 @@ class MultigridInput(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
-        self.input_spec = arguments.input_spec(channels, self.data_format)
+        channels = self.channels_of(input_shape)
         self._check_sides(input_shape)
+        self.accept(channels)
         for unit in self.units:
-            unit.build(arguments.make_shape(None, None, None, channels, self.data_format))
+            self.build_part(unit, self.shape_of(channels))
 
     def call(self, inputs, training=None):
         self._check_sides(inputs.shape)
@@ -128,23 +125,8 @@ class MultigridInput(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         reduction = 4 if self.kind == "imagenet" else 1
-        height, width = arguments.sides(tuple(input_shape), self.data_format)
-        shapes = []
-        for i, filters in enumerate(self.filters):
-            step = reduction * 2**i
-            rows, columns = (None if s is None else s // step for s in (height, width))
-            shapes.append(
-                arguments.make_shape(input_shape[0], rows, columns, filters, self.data_format)
-            )
-        return shapes
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": list(self.filters),
-            "kind": self.kind,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-            "data_format": self.data_format,
-        }
+        def shape(i: int, width: int):
+            return self.resized(input_shape, width, lambda side: side // (reduction * 2**i))
+
+        return [shape(i, width) for i, width in enumerate(self.filters)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_mg import ops
-from keras_mg.layers import arguments
-from keras_mg.layers.pyramid_layer import PyramidLayer
+from keras_mg.layers._pyramid_layer import PyramidLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
@@ -43,6 +42,8 @@ class MultigridPool(PyramidLayer):
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
 
+    remat = "whole"
+
     def __init__(
         self,
         merge: bool = False,
@@ -58,6 +59,7 @@ class MultigridPool(PyramidLayer):
                 "merge and drop_coarsest exclude each other: the coarsest grid cannot be kept and "
                 f"left out. Received: merge={merge}, drop_coarsest={drop_coarsest}"
             )
+        self.build_at_once()
 
     def check_shapes(self, input_shape) -> list[tuple[int | None, ...]]:
         shapes = super().check_shapes(input_shape)
@@ -66,9 +68,6 @@ class MultigridPool(PyramidLayer):
                 f"{self.name}: merge and drop_coarsest need at least two grids. Received: {shapes}"
             )
         return shapes
-
-    def build(self, input_shape):
-        self.check_shapes(input_shape)
 
     def call(self, inputs):
         data_format = ops.native_format(self.data_format)
@@ -82,15 +81,7 @@ class MultigridPool(PyramidLayer):
             widths = [*widths[:-2], widths[-2] + widths[-1]]
         elif self.drop_coarsest:
             widths = widths[:-1]
-        pooled = []
-        for shape, channels in zip(shapes, widths, strict=False):
-            height, width = map(ops.halved, arguments.sides(shape, self.data_format))
-            pooled.append(arguments.make_shape(shape[0], height, width, channels, self.data_format))
-        return pooled
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "merge": self.merge,
-            "drop_coarsest": self.drop_coarsest,
-        }
+        return [
+            self.resized(shape, width, ops.halved)
+            for shape, width in zip(shapes, widths, strict=False)
+        ]

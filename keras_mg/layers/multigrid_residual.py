@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 
 from keras_mg.layers import arguments
+from keras_mg.layers._pyramid_layer import PyramidLayer, mixed_channels
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
-from keras_mg.layers.pyramid_layer import PyramidLayer, mixed_channels
 
 SHORTCUTS = ("A", "B", "C")
 
@@ -66,6 +66,9 @@ class MultigridResidual(PyramidLayer):
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
 
+    remat = "whole"
+    fold = PyramidLayer.fold_parts
+
     def __init__(
         self,
         filters: int | Sequence[int],
@@ -88,9 +91,7 @@ class MultigridResidual(PyramidLayer):
         self.activation = arguments.elementwise_activation(activation)
         self.drop_coarsest = bool(drop_coarsest)
         self.dropout = arguments.rate("dropout", dropout)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.beta_initializer = arguments.initializer(beta_initializer)
+        self.keep_norm_arguments(momentum, epsilon, beta_initializer)
 
     @property
     def input_grids(self) -> int:
@@ -104,17 +105,13 @@ class MultigridResidual(PyramidLayer):
     def _unit(
         self, grid: int, kernel_size: int, activation, name: str, beta_initializer="zeros"
     ) -> ConvNormActivation:
-        return ConvNormActivation(
+        return self.norm_part(
+            ConvNormActivation,
             self.filters[grid],
             kernel_size=kernel_size,
             use_bias=True,
             activation=activation,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
             beta_initializer=beta_initializer,
-            data_format=self.data_format,
-            dtype=self.dtype_policy,
-            trainable=self.trainable,
             name=f"{name}_grid_{grid}",
         )
 
@@ -127,7 +124,7 @@ class MultigridResidual(PyramidLayer):
         def build_units(units, widths):
             for unit, width in zip(units, widths, strict=True):
                 if unit is not None:
-                    unit.build(arguments.make_shape(None, None, None, width, self.data_format))
+                    self.build_part(unit, self.shape_of(width))
 
         self.projections = tuple(
             self._unit(i, 1, None, "shortcut")
@@ -167,17 +164,3 @@ class MultigridResidual(PyramidLayer):
     def compute_output_shape(self, input_shape):
         shapes = self.check_shapes(input_shape)[: len(self.filters)]
         return self.output_shapes(shapes, self.filters)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": list(self.filters),
-            "kernel_size": list(self.kernel_size),
-            "shortcut": self.shortcut,
-            "activation": keras.activations.serialize(self.activation),
-            "drop_coarsest": self.drop_coarsest,
-            "dropout": self.dropout,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
-        }

@@ -8,7 +8,7 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
-from keras_mg.layers.pyramid_layer import PyramidLayer
+from keras_mg.layers._pyramid_layer import PyramidLayer
 from keras_mg.layers.transposed_conv_norm_activation import TransposedConvNormActivation
 
 
@@ -52,6 +52,9 @@ class MultigridTransposedConv(PyramidLayer):
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
 
+    remat = "whole"
+    fold = PyramidLayer.fold_parts
+
     def __init__(
         self,
         filters: int | Sequence[int],
@@ -65,19 +68,13 @@ class MultigridTransposedConv(PyramidLayer):
         super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_ints("filters", filters)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.gamma_initializer = arguments.initializer(gamma_initializer)
+        self.keep_norm_arguments(momentum, epsilon, gamma_initializer=gamma_initializer)
         self.units = tuple(
-            TransposedConvNormActivation(
+            self.norm_part(
+                TransposedConvNormActivation,
                 width,
                 activation=activation,
-                momentum=momentum,
-                epsilon=epsilon,
                 gamma_initializer=self.gamma_initializer,
-                data_format=self.data_format,
-                dtype=self.dtype_policy,
-                trainable=self.trainable,
                 name=f"grid_{i}",
             )
             for i, width in enumerate(self.filters)
@@ -91,7 +88,7 @@ class MultigridTransposedConv(PyramidLayer):
         shapes = self.check_shapes(input_shape)
         self.built_channels = self.channels(shapes)
         for unit, shape in zip(self.units, shapes, strict=True):
-            unit.build(shape)
+            self.build_part(unit, shape)
 
     def call(self, inputs, training=None):
         data_format = ops.native_format(self.data_format)
@@ -115,13 +112,3 @@ class MultigridTransposedConv(PyramidLayer):
             outputs.append(arguments.make_shape(shape[0], height, width, filters, self.data_format))
             height, width = ops.halved(height), ops.halved(width)
         return outputs
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": list(self.filters),
-            "activation": keras.activations.serialize(self.activation),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-        }

@@ -6,14 +6,14 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 from keras_mg.layers.conv_norm_activation import ConvNormActivation
-from keras_mg.layers.norm_activation import folded_norms, norms_are_folded
 
 SHORTCUTS = ("A", "B")
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class ResidualBlock(keras.layers.Layer):
+class ResidualBlock(BaseLayer):
     """Two 3x3 convolutions with a shortcut.
 
     `y = activation(BN2(k2 * h + b2) + shortcut(x))` with `h = relu(BN1(k1 * x + b1))`, or, with
@@ -64,6 +64,9 @@ class ResidualBlock(keras.layers.Layer):
         - [Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)
     """
 
+    remat = "whole"
+    fold = BaseLayer.fold_parts
+
     def __init__(
         self,
         filters: int,
@@ -80,51 +83,48 @@ class ResidualBlock(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.strides = arguments.positive_int("strides", strides)
         self.shortcut = arguments.one_of("shortcut", shortcut, SHORTCUTS)
         self.norm_after_add = bool(norm_after_add)
         self.use_bias = bool(use_bias)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.gamma_initializer = arguments.initializer(gamma_initializer)
-        self.moving_variance_initializer = arguments.initializer(moving_variance_initializer)
+        self.keep_norm_arguments(
+            momentum,
+            epsilon,
+            gamma_initializer=gamma_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+        )
         self.kernel_initializer = arguments.initializer(kernel_initializer)
-        self.data_format = arguments.standardize_data_format(data_format)
 
     def _unit(self, kernel_size: int, strides: int, activation, name: str) -> ConvNormActivation:
-        return ConvNormActivation(
+        return self.norm_part(
+            ConvNormActivation,
             self.filters,
             kernel_size=kernel_size,
             strides=strides,
             use_bias=self.use_bias,
             activation=activation,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
             gamma_initializer=self.gamma_initializer,
             moving_variance_initializer=self.moving_variance_initializer,
             kernel_initializer=self.kernel_initializer,
-            data_format=self.data_format,
-            dtype=self.dtype_policy,
-            trainable=self.trainable,
             name=name,
         )
 
     def build(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
-        self.input_spec = arguments.input_spec(channels, self.data_format)
+        channels = self.channels_of(input_shape)
+        self.accept(channels)
         self.projection = None
         if self.shortcut == "B" and (channels != self.filters or self.strides > 1):
             self.projection = self._unit(1, self.strides, None, "shortcut")
-            self.projection.build(input_shape)
+            self.build_part(self.projection, input_shape)
         self.first = self._unit(3, self.strides, "relu", "conv1")
         self.second = self._unit(3, 1, self.activation, "conv2")
-        self.first.build(input_shape)
+        self.build_part(self.first, input_shape)
         # A batch norm after the sum is no arithmetic of the convolution alone.
-        with folded_norms(norms_are_folded() and not self.norm_after_add):
-            self.second.build(self.first.compute_output_shape(input_shape))
+        inner = self.first.compute_output_shape(input_shape)
+        self.build_part(self.second, inner, folds=not self.norm_after_add)
 
     def call(self, inputs, training=None):
         x = ops.to_native(inputs, self.data_format)
@@ -141,25 +141,4 @@ class ResidualBlock(keras.layers.Layer):
         return ops.from_native(y, self.data_format)
 
     def compute_output_shape(self, input_shape):
-        height, width = arguments.sides(tuple(input_shape), self.data_format)
-        height, width = (None if s is None else -(-s // self.strides) for s in (height, width))
-        return arguments.make_shape(input_shape[0], height, width, self.filters, self.data_format)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "strides": self.strides,
-            "shortcut": self.shortcut,
-            "norm_after_add": self.norm_after_add,
-            "use_bias": self.use_bias,
-            "activation": keras.activations.serialize(self.activation),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-            "moving_variance_initializer": keras.initializers.serialize(
-                self.moving_variance_initializer
-            ),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "data_format": self.data_format,
-        }
+        return self.strided(input_shape, self.filters, self.strides)

@@ -6,11 +6,12 @@ import keras
 
 from keras_mg import ops
 from keras_mg.layers import arguments
-from keras_mg.layers.norm_activation import add_norm_weights, normalize
+from keras_mg.layers._norm_layer import NormLayer
+from keras_mg.layers.folding import fold_norm
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class TransposedConvNormActivation(keras.layers.Layer):
+class TransposedConvNormActivation(NormLayer):
     """2x2 transposed convolution with strides 2, batch norm and activation in one layer.
 
     `y = activation(gamma * (k *^T x + b - mean) / sqrt(variance + epsilon) + beta)`, where each
@@ -48,8 +49,7 @@ class TransposedConvNormActivation(keras.layers.Layer):
     """
 
     size = 2  # side of the kernel and step, in pixels
-    beta_initializer = "zeros"
-    moving_variance_initializer = "ones"
+    remat = "whole"
 
     def __init__(
         self,
@@ -61,17 +61,14 @@ class TransposedConvNormActivation(keras.layers.Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format=data_format, **kwargs)
         self.filters = arguments.positive_int("filters", filters)
         self.activation = arguments.elementwise_activation(activation)
-        self.momentum = arguments.fraction("momentum", momentum)
-        self.epsilon = arguments.not_negative("epsilon", epsilon)
-        self.gamma_initializer = arguments.initializer(gamma_initializer)
-        self.data_format = arguments.standardize_data_format(data_format)
+        self.keep_norm_arguments(momentum, epsilon, gamma_initializer=gamma_initializer)
 
     def build(self, input_shape):
-        channels = arguments.channels(tuple(input_shape), self.data_format, self.name)
-        self.input_spec = arguments.input_spec(channels, self.data_format)
+        channels = self.channels_of(input_shape)
+        self.accept(channels)
         bound = (self.size**2 * channels) ** -0.5
         self.kernel = self.add_weight(
             name="kernel",
@@ -83,30 +80,20 @@ class TransposedConvNormActivation(keras.layers.Layer):
             shape=(self.filters,),
             initializer=keras.initializers.RandomUniform(-bound, bound),
         )
-        add_norm_weights(self, self.filters, convolution=self)
+        self.add_norm_weights(self.filters)
+
+    def fold(self, source):
+        fold_norm(self, source, source, axis=2)
 
     def run(self, x, training):
         """The whole unit on a native tensor: what layers that hold units call."""
         data_format = ops.native_format(self.data_format)
         y = ops.conv2d_transpose(x, self.kernel, self.bias, self.size, data_format)
-        return normalize(self, y, training)
+        return self.normalize(y, training)
 
     def call(self, inputs, training=None):
         x = ops.to_native(inputs, self.data_format)
         return ops.from_native(self.run(x, training), self.data_format)
 
     def compute_output_shape(self, input_shape):
-        height, width = arguments.sides(tuple(input_shape), self.data_format)
-        height, width = (None if s is None else s * self.size for s in (height, width))
-        return arguments.make_shape(input_shape[0], height, width, self.filters, self.data_format)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "activation": keras.activations.serialize(self.activation),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
-            "data_format": self.data_format,
-        }
+        return self.resized(input_shape, self.filters, lambda side: side * self.size)

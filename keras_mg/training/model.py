@@ -11,7 +11,8 @@ import keras
 # change `Model` for whoever subclasses it.
 from keras.src.models.functional import Functional
 
-from keras_mg import layers, ops
+from keras_mg import ops
+from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
@@ -33,7 +34,8 @@ class Model(keras.Model):
 
     `remat=True` in `compile()` trades time for memory: of each layer of `keras_mg.layers` that is
     part of a functional `Model`, or of one inside it, training keeps the input alone and computes
-    the rest once more in the backward pass. Results do not change. Torch only.
+    the rest once more in the backward pass. Results do not change. Torch only. Layers of yours can
+    say that they may be recomputed, too (`keras_mg.layers.protocols`).
 
     Changes of `trainable`, of the optimizer's settings, and of numbers in Python attributes of your
     own layers, losses and metrics take effect at the next step; other changes of layers, as with
@@ -113,7 +115,8 @@ class Model(keras.Model):
         if sum(model._find_recomputed_layers() for model in models) == 0 and remat:
             warnings.warn(
                 f"remat=True: model '{self.name}' has no layer that can be recomputed. These are "
-                "the layers of keras_mg.layers in a keras_mg.Model(inputs, outputs).",
+                "the layers of keras_mg.layers, and those that say so themselves, in a "
+                "keras_mg.Model(inputs, outputs).",
                 stacklevel=2,
             )
         self._jit_compile_request = requested
@@ -136,15 +139,17 @@ class Model(keras.Model):
     def _find_recomputed_layers(self) -> int:
         """Mark the layers that `remat` is for, and say how many there are."""
         # Not at each call, which would take long, longest while torch traces it.
-        found, smoothers = set(), 0
+        whole, in_parts = set(), 0
         for layer in self.layers:
-            if isinstance(layer, layers.MgNetSmoother):
-                layer.recomputes = self._remat and _can_be_recomputed(layer)
-                smoothers += layer.recomputes
-            elif self._remat and _can_be_recomputed(layer):
-                found.add(id(layer))
-        object.__setattr__(self, "_recomputed_layers", frozenset(found))
-        return len(found) + smoothers
+            how = stated(layer, "remat")
+            recomputed = self._remat and how is not None and _repeats_itself(layer)
+            if how == "parts":
+                layer.recomputes = recomputed
+                in_parts += recomputed
+            elif recomputed:
+                whole.add(id(layer))
+        object.__setattr__(self, "_recomputed_layers", frozenset(whole))
+        return len(whole) + in_parts
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -318,21 +323,20 @@ class FunctionalModel(Model, Functional):
         return keras.tree.pack_sequence_as(self._outputs_struct, outputs)
 
 
-# Layers that keep nothing of a call but what `keras_mg.ops` knows not to change a second time.
-_OWN_LAYERS = tuple(value for value in vars(layers).values() if isinstance(value, type))
+def _repeats_itself(layer) -> bool:
+    """Whether nothing in a layer that may be recomputed differs in a second call."""
+    parts = layer._flatten_layers()
+    return not any(part.activity_regularizer or _moves_on(part) for part in parts)
 
 
-def _can_be_recomputed(layer) -> bool:
-    # Of a subclass nobody knows what a second call changes.
-    return type(layer) in _OWN_LAYERS and all(
-        (type(part) in _OWN_LAYERS or _is_unseeded_dropout(part)) and not part.activity_regularizer
-        for part in layer._flatten_layers()
-    )
-
-
-def _is_unseeded_dropout(layer) -> bool:
-    # One with a seed draws from a counter of its own, which a second call moves on.
-    return type(layer) is keras.layers.Dropout and layer.seed is None
+def _moves_on(layer) -> bool:
+    if stated(layer, "remat") is not None:
+        return False
+    # An unseeded dropout draws from torch's generator, which a recomputation sets back, every other
+    # random layer from a counter of its own. A batch norm of Keras's would move its statistics.
+    draws = getattr(layer, "seed_generator", None) is not None
+    unseeded = type(layer) is keras.layers.Dropout and layer.seed is None
+    return (draws and not unseeded) or bool(layer._non_trainable_variables)
 
 
 def _recomputed(function):

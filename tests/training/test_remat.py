@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mg
-from keras_mg import layers
+from keras_mg import layers, ops
 
 slow = pytest.mark.slow
 torch_only = pytest.mark.skipif(keras.backend.backend() != "torch", reason="on torch only")
@@ -192,3 +192,86 @@ def test_what_a_second_call_might_change_is_not_recomputed():
     seeded.dropouts[0].seed = 3
     model.compile("sgd", "mse", remat=True)
     assert model._recomputed_layers == {id(model.layers[2])}
+
+
+class Own(keras.layers.Layer):
+    """A user's layer of ours and of Keras's, which says that it may be recomputed."""
+
+    remat = "whole"
+    calls = 0
+
+    def __init__(self, *parts, **kwargs):
+        super().__init__(**kwargs)
+        self.unit = layers.ConvNormActivation(4)
+        self.parts = [keras.layers.Conv2D(4, 3, padding="same"), *parts]
+
+    def build(self, input_shape):
+        self.unit.build(input_shape)
+        for part in self.parts:
+            part.build((None, 16, 16, 4))
+
+    def call(self, x, training=None):
+        self.calls += 1
+        x = self.unit(x, training=training)
+        for part in self.parts:
+            x = part(x, training=training)
+        return x
+
+
+class OwnInParts(Own):
+    remat = "parts"
+    recomputes = False
+
+    def call(self, x, training=None):
+        call = super().call
+        return (ops.recomputed(call) if self.recomputes else call)(x, training)
+
+
+class OwnSilent(Own):
+    """It does not say anew that it may be recomputed."""
+
+
+def with_own(*parts, cls=Own):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(cls(*parts, name="own")(image))
+    return keras_mg.Model(image, keras.layers.Dense(CLASSES)(x))
+
+
+@torch_only
+@pytest.mark.parametrize("cls", [Own, OwnInParts])
+def test_a_layer_of_a_user_says_that_it_may_be_recomputed(cls):
+    def build():
+        return with_own(keras.layers.Dropout(0.5), cls=cls)
+
+    kept, _ = train(build, False, False)
+    again, _ = train(build, True, False)
+    for a, b in zip(kept.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path
+        )
+    # Once more in each of four steps.
+    assert again.get_layer("own").calls == kept.get_layer("own").calls + 4
+    assert bytes_kept(again) < bytes_kept(kept) / 3
+
+
+@torch_only
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda: keras.layers.Dropout(0.5, seed=1),
+        lambda: keras.layers.GaussianNoise(0.5),
+        lambda: keras.layers.BatchNormalization(),
+        lambda: keras.layers.Conv2D(4, 3, padding="same", activity_regularizer="l2"),
+    ],
+)
+def test_what_a_layer_of_a_user_holds_may_forbid_it(part):
+    model = with_own(part())
+    with pytest.warns(UserWarning, match="has no layer that can be recomputed"):
+        model.compile("sgd", "mse", remat=True)
+    assert not model._recomputed_layers
+
+
+@torch_only
+def test_a_subclass_says_anew_that_it_may_be_recomputed():
+    with pytest.warns(UserWarning, match="has no layer that can be recomputed"):
+        with_own(cls=OwnSilent).compile("sgd", "mse", remat=True)

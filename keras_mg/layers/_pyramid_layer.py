@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import keras
-
 from keras_mg import ops
 from keras_mg.layers import arguments
+from keras_mg.layers._base import BaseLayer
 
 
-class PyramidLayer(keras.layers.Layer):
+class PyramidLayer(BaseLayer):
     """Base of the layers whose input is a multigrid tensor: a list of grids, finest first.
 
     Subclasses compute on native tensors between `enter` and `leave`.
@@ -19,8 +18,7 @@ class PyramidLayer(keras.layers.Layer):
     """
 
     def __init__(self, data_format: str | None = None, **kwargs):
-        super().__init__(**kwargs)
-        self.data_format = arguments.standardize_data_format(data_format)
+        super().__init__(data_format=data_format, **kwargs)
         self.built_channels: list[int] | None = None  # set by layers whose weights depend on them
 
     @property
@@ -41,7 +39,7 @@ class PyramidLayer(keras.layers.Layer):
 
     def channels(self, shapes) -> list[int]:
         """The channels of each grid."""
-        return [arguments.channels(s, self.data_format, self.name) for s in shapes]
+        return [self.channels_of(s) for s in shapes]
 
     def enter(self, inputs) -> list:
         """The grids as native tensors. Sizes that were unknown at build time are checked here."""
@@ -72,15 +70,7 @@ class PyramidLayer(keras.layers.Layer):
 
     def output_shapes(self, shapes, filters) -> list[tuple[int | None, ...]]:
         """Shapes of grids of the same sides with `filters` channels each."""
-        return [
-            arguments.make_shape(
-                shape[0], *arguments.sides(shape, self.data_format), width, self.data_format
-            )
-            for shape, width in zip(shapes, filters, strict=True)
-        ]
-
-    def get_config(self):
-        return {**super().get_config(), "data_format": self.data_format}
+        return [self.resized(shape, width) for shape, width in zip(shapes, filters, strict=True)]
 
 
 def mixed_channels(channels: list[int]) -> list[int]:

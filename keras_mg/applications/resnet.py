@@ -92,7 +92,7 @@ def _resnet(name: str, blocks: int) -> constructor.Classifier:
         reference=REFERENCE,
         module=__name__,
         smallest_side=4,
-        head_initializer=he_fan_in,  # one rule for all kernels of the released networks
+        zero_bias=False,
         options={
             "block": Option(
                 "bn_before_add",

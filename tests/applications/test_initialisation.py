@@ -153,11 +153,16 @@ def test_torch_residual_networks(block):
     model = zoo.ResNet56(block=block)
     gammas = np.concatenate([numpy(v) for v in model.trainable_variables if v.name == "gamma"])
     assert_spread(gammas - 1, 0.002, "gamma")
+    head = model.get_layer("predictions")
     others = [v for v in model.trainable_variables if v.name in ("beta", "bias")]
     assert len(others) == 2 * 55 + 1
-    assert not any(numpy(v).any() for v in others)
-    heads = [numpy(zoo.ResNet20(block=block).get_layer("predictions").kernel) for _ in range(20)]
-    assert_spread(np.stack(heads), math.sqrt(2 / 10), "predictions/kernel")
+    assert not any(numpy(v).any() for v in others if v is not head.bias)
+    heads = [zoo.ResNet20(block=block).get_layer("predictions") for _ in range(20)]
+    bound = 1 / math.sqrt(10)
+    for name in ("kernel", "bias"):
+        values = np.stack([numpy(getattr(head, name)) for head in heads])
+        assert_spread(values, bound / math.sqrt(3), f"predictions/{name}")
+        assert 0.98 * bound < np.abs(values).max() <= bound * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("make", [zoo.SegUNet, zoo.SegUMG])

@@ -1,33 +1,35 @@
-"""Batches of shifted, mirrored and normalised images."""
+"""Batches of augmented and normalised images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import keras
 import numpy as np
 
+from keras_mg.datasets.augmentation import ShiftAndFlip
 from keras_mg.datasets.images import Images
-from keras_mg.layers.arguments import positive_int, standardize_data_format
+from keras_mg.layers.arguments import one_of, positive_int, standardize_data_format
+
+SAMPLINGS = ("shuffle", "replacement", "sequence")
 
 
 class AugmentedImages(keras.utils.PyDataset):
     """Batches of a data set for `model.fit`, augmented as the papers do it.
 
-    An image is framed by `shift` black pixels on each side and cropped to its size at a random
-    place (all `(2 * shift + 1) ** 2` are equally likely), mirrored with probability 1/2, and then
-    normalised. Order, crops and mirrors of batch `i` depend on `(seed, epoch, i)` alone, so a run
-    repeats, and one that is resumed at epoch `e` sees what it would have seen:
+    Order and augmentation of an epoch are drawn from `(seed, epoch)` alone, so a run repeats, and
+    one that is resumed at epoch `e` sees what it would have seen; `DeviceImages` sees the same:
 
     ```python
     import keras
     import numpy as np
     from keras_mg.applications import resnet
-    from keras_mg.datasets import AugmentedImages, Images, SetEpoch
+    from keras_mg.datasets import AugmentedImages, Images, SetEpoch, ShiftAndFlip
 
     some = Images(np.zeros((64, 32, 32, 3), "uint8"), np.arange(64) % 10)
-    data = AugmentedImages(some, resnet.preprocess_input, batch_size=32)
+    data = AugmentedImages(some, resnet.preprocess_input, 32, ShiftAndFlip(shift=4))
     model = resnet.ResNet20()
     model.compile(loss="sparse_categorical_crossentropy")
     # Without shuffle=False, Keras shuffles the batches once more, by a state of its own.
@@ -41,14 +43,17 @@ class AugmentedImages(keras.utils.PyDataset):
 
     Args:
         data: `Images(images, labels)`: uint8 `(n, height, width, channels)`, and labels `(n,)`.
-        preprocess_input: called with a uint8 batch and `data_format=`; gives the batch that the
-            network takes. A family's own, e.g. `keras_mg.applications.resnet.preprocess_input`.
-        batch_size: int, images per batch; the last batch of an epoch may be smaller.
-            Defaults to 128.
-        shift: int, the largest displacement in pixels; 0 for none. Defaults to 4.
-        flip: bool, whether images are mirrored (left-right) at random. Defaults to True.
-        shuffle: bool, whether each epoch has an order of its own. Defaults to True.
-        seed: int of at least 0, of order, crops and mirrors. Defaults to 0.
+        preprocess_input: called with a uint8 batch and `data_format="channels_last"`; gives the
+            normalised batch. A family's own, e.g. `keras_mg.applications.resnet.preprocess_input`,
+            or a `Normalizer`.
+        batch_size: int, images per batch. Defaults to 128.
+        augmentation: `ShiftAndFlip`, or None for images as they are. Defaults to None.
+        sampling: how the images of an epoch come: "shuffle", each once in an order of its own;
+            "sequence", each once as they lie; "replacement", each batch full of images that are
+            drawn independently, the same one perhaps twice. There are
+            `ceil(n / batch_size)` batches, of which the last may be smaller unless images are
+            drawn with replacement. Defaults to "shuffle".
+        seed: int of at least 0, of order and augmentation. Defaults to 0.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
@@ -76,9 +81,8 @@ class AugmentedImages(keras.utils.PyDataset):
         data: Images,
         preprocess_input: Callable,
         batch_size: int = 128,
-        shift: int = 4,
-        flip: bool = True,
-        shuffle: bool = True,
+        augmentation: ShiftAndFlip | None = None,
+        sampling: Literal["shuffle", "replacement", "sequence"] = "shuffle",
         seed: int = 0,
         data_format: str | None = None,
         **kwargs,
@@ -92,19 +96,21 @@ class AugmentedImages(keras.utils.PyDataset):
             )
         if not len(images):
             raise ValueError(f"There is no image. Received: images {images.shape}")
-        if isinstance(shift, bool) or not hasattr(shift, "__index__") or shift < 0:
-            raise ValueError(f"shift must be an integer of at least 0. Received: {shift!r}")
         if not hasattr(seed, "__index__") or seed < 0:
             raise ValueError(f"seed must be an integer of at least 0. Received: {seed!r}")
-        self.images, self.labels = images, labels
         self.preprocess_input = preprocess_input
         self.batch_size = positive_int("batch_size", batch_size)
-        self.shift = int(shift)
-        self.flip = bool(flip)
-        self.shuffle = bool(shuffle)
+        self.augmentation = augmentation
+        self.sampling = one_of("sampling", sampling, SAMPLINGS)
         self.seed = int(seed)
         self.data_format = standardize_data_format(data_format)
+        self._count = len(labels)
+        self._images, self._labels = self._put(images), self._put(labels)
         self.epoch = 0
+
+    def _put(self, array: np.ndarray):
+        """An array where the batches are made."""
+        return array
 
     @property
     def epoch(self) -> int:
@@ -115,62 +121,45 @@ class AugmentedImages(keras.utils.PyDataset):
     def epoch(self, epoch: int) -> None:
         self._epoch = int(epoch)
         # Drawn here, not by the first batch that needs it: that would be one of several workers.
-        self._draw_epoch()
+        self._rows = self._put(self._draw_rows())
+        self._drawn = ()
+        if self.augmentation is not None:
+            # The 1 keeps this stream apart from that of the rows.
+            rng = np.random.default_rng([self.seed, self._epoch, 1])
+            drawn = self.augmentation.draw(rng, len(self._rows))
+            self._drawn = tuple(self._put(array) for array in drawn)
 
-    def _draw_epoch(self) -> None:
-        rows = np.arange(len(self.labels))
-        self._order = self._rng().permutation(rows) if self.shuffle else rows
-
-    def _rng(self, *numbers: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self._epoch, *numbers])
+    def _draw_rows(self) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, self._epoch])
+        if self.sampling == "replacement":
+            return rng.integers(self._count, size=len(self) * self.batch_size, dtype="int32")
+        rows = np.arange(self._count, dtype="int32")
+        return rng.permutation(rows) if self.sampling == "shuffle" else rows
 
     def __len__(self) -> int:
-        return math.ceil(len(self.labels) / self.batch_size)
+        return math.ceil(self._count / self.batch_size)
 
-    def _places(self, index: int) -> slice:
-        """Where a batch stands in the order of the epoch."""
+    def __getitem__(self, index: int):
         if not -len(self) <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)} batches.")
-        index %= len(self)
-        return slice(index * self.batch_size, (index + 1) * self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._order[self._places(index)]
-        index %= len(self)
-        x = self.images[rows]
-        if self.shift or self.flip:
-            # The leading 1 keeps this stream apart from that of the order.
-            x = self._augment(x, self._rng(1, index))
+        begin = index % len(self) * self.batch_size
+        places = slice(begin, begin + self.batch_size)
+        rows = self._rows[places]
+        x = self._augment(self._images[rows], "pixels", places)
+        x = self.preprocess_input(x, data_format="channels_last")
+        x = self._augment(x, "normalized", places)
         if self.data_format == "channels_first":
-            x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
-        return self.preprocess_input(x, data_format=self.data_format), self.labels[rows]
+            x = self._channels_first(x)
+        return x, self._labels[rows]
 
-    def _augment(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        count, height, width, _ = x.shape
-        down, right = rng.integers(0, 2 * self.shift, (2, count, 1), endpoint=True)
-        mirrored = rng.integers(0, 1, (count, 1), endpoint=True) * self.flip
-        frame = (self.shift, self.shift)
-        framed = np.pad(x, ((0, 0), frame, frame, (0, 0)))
-        rows = down + np.arange(height)
-        columns = right + np.where(mirrored, np.arange(width)[::-1], np.arange(width))
-        return framed[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    def _augment(self, x, stage: str, places: slice):
+        if self.augmentation is None or self.augmentation.on != stage:
+            return x
+        return self.augmentation(x, *(array[places] for array in self._drawn))
+
+    def _channels_first(self, x):
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1))
 
     def on_epoch_end(self) -> None:
         # Keras has stopped the workers by now. It also calls this once before training.
         self.epoch += 1
-
-
-class SetEpoch(keras.callbacks.Callback):
-    """Tells the data which epoch of training begins, also when training is resumed.
-
-    Args:
-        data: the `AugmentedImages` or `DeviceImages` that `fit` is given.
-    """
-
-    def __init__(self, data: AugmentedImages):
-        super().__init__()
-        self.data = data
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.data.epoch != epoch:
-            self.data.epoch = epoch

@@ -328,7 +328,7 @@ class ScatteredDigits(keras.utils.PyDataset):
         self.data_format = standardize_data_format(data_format)
         digits = split_digits(seed=split_seed)[split]
         self.scatterer = DigitScatterer(digits, **(scatter or {}))
-        self._epoch = 0
+        self.epoch = 0  # whose canvases are drawn, where they are fresh
         # Drawn here, not on first use: worker threads could otherwise draw them twice.
         self._fixed = None if self.fresh else self._draw_fixed()
 
@@ -341,7 +341,7 @@ class ScatteredDigits(keras.utils.PyDataset):
         begin = (index % len(self)) * self.batch_size
         end = min(begin + self.batch_size, self.canvases)
         if self._fixed is None:
-            ink, maps = self.scatterer.draw(end - begin, self._rng(self._epoch, begin))
+            ink, maps = self.scatterer.draw(end - begin, self._rng(self.epoch, begin))
         else:
             ink, maps = self._fixed[0][begin:end], self._fixed[1][begin:end]
         x, y = ink[:, None], maps.astype("float32")
@@ -352,7 +352,7 @@ class ScatteredDigits(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         # Keras stops the workers before it calls this and starts them again only afterwards, so no
         # batch of the next epoch is drawn under the old number.
-        self._epoch += 1
+        self.epoch += 1
 
     def _rng(self, *numbers: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), *numbers])

@@ -1,11 +1,12 @@
-"""The published training recipes, and training by one."""
+"""The published recipes as records, and training by one."""
 
-from keras_mg.recipes import experiment as experiment
-from keras_mg.recipes.published import IGC_CIFAR as IGC_CIFAR
-from keras_mg.recipes.published import IGC_SVHN as IGC_SVHN
-from keras_mg.recipes.published import MGNET as MGNET
-from keras_mg.recipes.published import RECIPES as RECIPES
-from keras_mg.recipes.published import RESNET as RESNET
-from keras_mg.recipes.published import RESNET_110 as RESNET_110
-from keras_mg.recipes.published import Recipe as Recipe
+from keras_mg.recipes.data import DigitCanvases as DigitCanvases
+from keras_mg.recipes.data import LabelledImages as LabelledImages
+from keras_mg.recipes.lookup import get_recipe as get_recipe
+from keras_mg.recipes.lookup import list_recipes as list_recipes
+from keras_mg.recipes.recipe import Recipe as Recipe
+from keras_mg.recipes.schedules import GeometricDecay as GeometricDecay
+from keras_mg.recipes.schedules import StepDecay as StepDecay
+from keras_mg.recipes.schedules import WarmUpCosine as WarmUpCosine
+from keras_mg.recipes.train import InterruptedRunError as InterruptedRunError
 from keras_mg.recipes.train import train as train

@@ -1,0 +1,118 @@
+"""Random crops and mirrors: drawn on the host, made where the images are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import keras
+import numpy as np
+
+from keras_mg.layers.arguments import one_of
+
+STAGES = ("pixels", "normalized")
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftAndFlip:
+    """Images moved by a few pixels at random and mirrored at random, as the papers do it.
+
+    An image gets a frame of `shift` pixels and is cropped to its size at a random place (all
+    `(2 * shift + 1) ** 2` are equally likely); then it is mirrored (left-right) with probability
+    1/2. What is drawn is a function of a NumPy generator alone, and the crop only moves values, so
+    arrays on the host and tensors on a device come out the same, bit for bit.
+
+    Args:
+        shift: int, the largest displacement in pixels; 0 for none. Defaults to 4.
+        flip: bool, whether images are mirrored at random. Defaults to True.
+        fill: the value of the frame: a number, or one for each channel. Defaults to 0, which is
+            black in pixels and the mean in normalised images.
+        on: what is moved: "pixels", uint8 before they are normalised, or "normalized", the numbers
+            that come out of it. Defaults to "pixels".
+
+    Raises:
+        ValueError: if an argument is not of its kind, or if `fill` is no pixel value on "pixels".
+
+    Example:
+
+    >>> augmentation = ShiftAndFlip(shift=1, flip=False, fill=7)
+    >>> image = np.arange(1, 5, dtype="uint8").reshape(1, 2, 2, 1)
+    >>> down_right = np.array([2]), np.array([1])  # of 0..2, where 1 is not moved
+    >>> augmentation(image, *down_right, np.array([False]))[0, :, :, 0].tolist()
+    [[3, 4], [7, 7]]
+    """
+
+    shift: int = 4
+    flip: bool = True
+    fill: float | tuple[float, ...] = 0
+    on: Literal["pixels", "normalized"] = "pixels"
+
+    def __post_init__(self):
+        if isinstance(self.shift, bool) or not hasattr(self.shift, "__index__") or self.shift < 0:
+            raise ValueError(f"shift must be an integer of at least 0. Received: {self.shift!r}")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip must be a boolean. Received: {self.flip!r}")
+        one_of("on", self.on, STAGES)
+        if self.on == "pixels" and not all(
+            value == int(value) and 0 <= value <= 255 for value in np.atleast_1d(self.fill)
+        ):
+            raise ValueError(f"fill must be pixel values from 0 to 255. Received: {self.fill!r}")
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, ...]:
+        """What happens to each of `count` images.
+
+        Args:
+            rng: the generator; its state alone decides.
+            count: int, how many images.
+
+        Returns:
+            `(down, right, mirrored)`: where in its frame each image is cropped, int32 `(count,)`,
+            0 to `2 * shift`; and whether it is mirrored, bool `(count,)`.
+        """
+        down, right = rng.integers(0, 2 * self.shift, (2, count), "int32", endpoint=True)
+        mirrored = rng.integers(0, 1, count, "int32", endpoint=True).astype(bool)
+        return down, right, mirrored & self.flip
+
+    def __call__(self, images, down, right, mirrored):
+        """Images as they were drawn.
+
+        Args:
+            images: array or tensor `(count, height, width, channels)`.
+            down: of `draw`, an array or tensor as `images` is.
+            right: likewise.
+            mirrored: likewise.
+
+        Returns:
+            An array or tensor of the shape and type of `images`.
+        """
+        on_host = isinstance(images, np.ndarray)
+        xp = np if on_host else keras.ops
+        count, height, width, _ = images.shape
+        steps = xp.arange(width, dtype="int32")[None, :]
+        rows = down[:, None] + xp.arange(height, dtype="int32")[None, :] - self.shift
+        columns = right[:, None] - self.shift
+        columns = columns + xp.where(mirrored[:, None], width - 1 - steps, steps)
+        numbers = xp.arange(count, dtype="int32")[:, None, None]
+        moved = images[
+            numbers,
+            xp.clip(rows, 0, height - 1)[:, :, None],
+            xp.clip(columns, 0, width - 1)[:, None, :],
+        ]
+        if not self.shift:
+            return moved
+        inside = _within(rows, height)[:, :, None, None] & _within(columns, width)[:, None, :, None]
+        if on_host:
+            return np.where(inside, moved, np.asarray(self.fill, moved.dtype))
+        return keras.ops.where(inside, moved, self._frame_like(moved))
+
+    def _frame_like(self, images):
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        # Made by filling, not by copying: a copy from the host would wait for the device.
+        if not isinstance(self.fill, tuple):
+            return keras.ops.full((1,), self.fill, dtype=dtype)
+        parts = [keras.ops.full((1,), value, dtype=dtype) for value in self.fill]
+        return keras.ops.concatenate(parts)
+
+
+def _within(places, length: int):
+    return (places >= 0) & (places < length)

@@ -1,0 +1,114 @@
+"""How images become a network's input: published statistics, or fitted to the training images."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from keras_mg.applications.preprocessing import normalize
+
+# Images are summed this many at a time: the squares of a whole data set would not fit.
+_CHUNK = 1000
+
+
+class Normalizer:
+    """`(x - mean) / std`, of images with values 0 to 255.
+
+    Args:
+        mean: array `(channels,)`, or `(height, width, channels)` for one number per pixel.
+        std: array of that shape, `(channels,)`, or one number.
+
+    Example:
+
+    >>> normalizer = Normalizer([1.0, 2.0], [1.0, 4.0])
+    >>> normalizer(np.array([[[3, 4]]], "uint8"), data_format="channels_last").tolist()
+    [[[2.0, 0.5]]]
+    """
+
+    def __init__(self, mean, std):
+        self.mean = np.asarray(mean, "float32")
+        self.std = np.asarray(std, "float32")
+
+    def __call__(self, x, data_format: str | None = None):
+        """Normalised images.
+
+        Args:
+            x: array or tensor, values 0 to 255, 3D or 4D.
+            data_format: "channels_last", "channels_first" or None for Keras's global setting.
+
+        Returns:
+            An array or tensor of the same shape, floating point; `x` is unchanged.
+
+        Raises:
+            ValueError: if the images are not of the shape that the mean has.
+        """
+        return normalize(x, self.mean, self.std, data_format)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `Normalizer(**arrays)` makes it anew of."""
+        return {"mean": self.mean, "std": self.std}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Normalizer:
+        """The normaliser that a run has stored.
+
+        Args:
+            path: its .npz file.
+        """
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelStatistics:
+    """Published statistics: one mean and one standard deviation per channel, in 0 to 255.
+
+    Example:
+
+    >>> normalizer = ChannelStatistics((10.0,), (2.0,)).fit(np.zeros((1, 4, 4, 1), "uint8"))
+    >>> float(normalizer(np.full((4, 4, 1), 14.0), data_format="channels_last")[0, 0, 0])
+    2.0
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def fit(self, images: np.ndarray) -> Normalizer:
+        """The normaliser. The images play no part: the statistics are known."""
+        return Normalizer(self.mean, self.std)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanImage:
+    """Statistics of the training images: the mean of each pixel, and one standard deviation.
+
+    The deviation is that of all values of all images around their common mean, a single number.
+
+    Example:
+
+    >>> images = np.array([0, 4, 2, 10], "uint8").reshape(2, 2, 1, 1)  # two images of two pixels
+    >>> normalizer = MeanImage().fit(images)
+    >>> normalizer.mean[:, 0, 0].tolist(), round(float(normalizer.std), 4)
+    ([1.0, 7.0], 3.7417)
+
+    Reference:
+        The residual-network study https://github.com/gcr/torch-residual-networks.
+    """
+
+    def fit(self, images: np.ndarray) -> Normalizer:
+        """The normaliser of these training images.
+
+        Args:
+            images: uint8 `(n, height, width, channels)`, those that are trained on and no others.
+        """
+        total = np.zeros(images.shape[1:], "int64")
+        squares = 0
+        for begin in range(0, len(images), _CHUNK):
+            chunk = images[begin : begin + _CHUNK].astype("int64")
+            total += chunk.sum(0)
+            squares += int(np.square(chunk).sum())
+        variance = squares / images.size - (total.sum() / images.size) ** 2
+        return Normalizer(total / len(images), np.sqrt(variance))

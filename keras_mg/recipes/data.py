@@ -1,0 +1,184 @@
+"""What recipes train on: a record of the data, and what it opens as."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_mg.datasets.augmentation import ShiftAndFlip
+from keras_mg.datasets.device_images import images_on
+from keras_mg.datasets.digits import NUM_CLASSES, ScatteredDigits
+from keras_mg.datasets.images import DATASETS, Images, load_images, split_validation
+from keras_mg.datasets.normalization import ChannelStatistics, MeanImage, Normalizer
+
+VALIDATION_FRACTION = 0.1
+_EVALUATION_BATCH = 256  # images
+
+
+class Splits(NamedTuple):
+    """Data, opened: batches for `fit` and `evaluate`, and what was fitted to make them."""
+
+    train: keras.utils.PyDataset  # with an `epoch` that can be set
+    validation: keras.utils.PyDataset | None
+    test: keras.utils.PyDataset
+    sizes: dict[str, int]  # images of each
+    classes: int  # or maps
+    fitted: dict[str, np.ndarray]  # arrays that were fitted to the training images, by name
+    place: str | None  # where the batches are made, "host" or "device"
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImages:
+    """A data set of images with one label each.
+
+    Args:
+        dataset: a name in `keras_mg.datasets.images.DATASETS`.
+        preprocessing: `ChannelStatistics`, or `MeanImage`, which is fitted to the training images.
+        augmentation: what happens to training images, or None.
+        sampling: how an epoch draws its images; see `AugmentedImages`. Defaults to "shuffle".
+
+    Example:
+
+    >>> data = LabelledImages("digits", ChannelStatistics((120.0,) * 3, (60.0,) * 3))
+    >>> splits = data.open(batch_size=32, validation_fraction=0.1)
+    >>> splits.sizes
+    {'train': 1211, 'validation': 136, 'test': 450}
+    >>> tuple(splits.train[0][0].shape)
+    (32, 32, 32, 3)
+    """
+
+    dataset: str
+    preprocessing: ChannelStatistics | MeanImage
+    augmentation: ShiftAndFlip | None = None
+    sampling: Literal["shuffle", "replacement", "sequence"] = "shuffle"
+
+    @property
+    def needs_folder(self) -> bool:
+        """Whether the data lie in a folder of prepared tensorflow-datasets."""
+        return DATASETS[self.dataset].tfds_name is not None
+
+    def open(
+        self,
+        batch_size: int,
+        seed: int = 0,
+        data_dir: str | os.PathLike | None = None,
+        validation_fraction: float | None = None,
+        augment_on: str | None = None,
+        fitted: Mapping[str, np.ndarray] | None = None,
+    ) -> Splits:
+        """Reads the images.
+
+        Args:
+            batch_size: int, training images per step.
+            seed: int, of order and augmentation. Defaults to 0.
+            data_dir: folder of prepared tensorflow-datasets; see `load_images`.
+            validation_fraction: float in [0, 1), of the training images of each class, kept from
+                training; they are the same for every seed. Defaults to 0.1.
+            augment_on: "host", "device" or None for the device where it is a GPU.
+            fitted: the arrays that were fitted in an earlier part of this run.
+
+        Raises:
+            ValueError: for a `data_dir` where the data need none, or an argument out of its range.
+            FileNotFoundError: if the data set is not prepared there.
+        """
+        if data_dir is not None and not self.needs_folder:
+            raise ValueError(
+                f"The {self.dataset} are embedded and need no folder. Received: data_dir={data_dir}"
+            )
+        make = images_on(augment_on)
+        if validation_fraction is None:
+            validation_fraction = VALIDATION_FRACTION
+        train, held = split_validation(
+            load_images(self.dataset, "train", data_dir), validation_fraction
+        )
+        test = load_images(self.dataset, "test", data_dir)
+        normalizer = Normalizer(**fitted) if fitted else self.preprocessing.fit(train.images)
+
+        def plain(images: Images):
+            return make(images, normalizer, _EVALUATION_BATCH, sampling="sequence")
+
+        return Splits(
+            make(train, normalizer, batch_size, self.augmentation, self.sampling, seed),
+            None if held is None else plain(held),
+            plain(test),
+            {
+                "train": len(train.labels),
+                "validation": 0 if held is None else len(held.labels),
+                "test": len(test.labels),
+            },
+            1 + int(max(train.labels.max(), test.labels.max())),
+            normalizer.arrays,
+            "host" if make is images_on("host") else "device",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitCanvases:
+    """Canvases of scattered digits, new in every training step; those of the test stay the same.
+
+    Args:
+        steps_per_epoch: int.
+        validation: int, canvases to measure after each epoch.
+        test: int, canvases to measure at the end.
+
+    Example:
+
+    >>> DigitCanvases(steps_per_epoch=3, validation=8, test=20).open(batch_size=4).sizes
+    {'train': 12, 'validation': 8, 'test': 20}
+    """
+
+    steps_per_epoch: int
+    validation: int
+    test: int
+
+    needs_folder = False
+
+    def open(
+        self,
+        batch_size: int,
+        seed: int = 0,
+        data_dir: str | os.PathLike | None = None,
+        validation_fraction: float | None = None,
+        augment_on: str | None = None,
+        fitted: Mapping[str, np.ndarray] | None = None,
+    ) -> Splits:
+        """Makes the canvases; what is given besides `batch_size` and `seed` is an error.
+
+        Args:
+            batch_size: int, canvases per step.
+            seed: int, of the training canvases; the others are of seed 0, so that runs with other
+                seeds are measured on the same. Defaults to 0.
+            data_dir: must be None, as must be the rest.
+            validation_fraction: the split of the digits is fixed.
+            augment_on: canvases are drawn on the host.
+            fitted: there is nothing to fit.
+
+        Raises:
+            ValueError: if one of these is given.
+        """
+        given = {
+            "data_dir": data_dir,
+            "validation_fraction": validation_fraction,
+            "augment_on": augment_on,
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    "Scattered digits are embedded, split once and for all, and drawn on the host: "
+                    f"they take no {name}. Received: {name}={value}"
+                )
+        counts = {
+            "train": self.steps_per_epoch * batch_size,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        train = ScatteredDigits("train", counts["train"], batch_size, seed=seed)
+        validation, test = (
+            ScatteredDigits(split, counts[split], batch_size) for split in ("validation", "test")
+        )
+        return Splits(train, validation, test, counts, NUM_CLASSES, {}, None)

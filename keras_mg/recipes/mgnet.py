@@ -1,0 +1,76 @@
+"""MgNet: He and Xu, 2019, and He, Chen, Zhang and Xu, 2019, as released for PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+from keras_mg.applications import mgnet
+from keras_mg.datasets.augmentation import ShiftAndFlip
+from keras_mg.datasets.images import DATASETS
+from keras_mg.datasets.normalization import ChannelStatistics
+from keras_mg.recipes.data import LabelledImages
+from keras_mg.recipes.recipe import Recipe
+from keras_mg.recipes.schedules import StepDecay
+from keras_mg.training.coupled_sgd import CoupledSGD
+
+SOURCE = (
+    "He, Chen, Zhang, Xu, 2019, https://arxiv.org/abs/1911.10428; "
+    "https://github.com/XuTeam/MgNet_Code"
+)
+OPTIMIZER = partial(CoupledSGD, momentum=0.9, nesterov=False, weight_decay=5e-4)
+# 0.1 ** (1 + epoch // 50), the epochs counted from 1: the last drop comes at the last epoch.
+SCHEDULE = StepDecay(0.1, drops=(49, 99, 149, 199, 249, 299), factor=0.1)
+
+
+def _recipe(dataset: str, claims: dict[str, float]) -> Recipe:
+    known = dataset if dataset in mgnet.STATISTICS else "cifar10"
+    mean, std = (tuple(255 * x for x in values) for values in mgnet.STATISTICS[known])
+    mirrors = DATASETS[dataset].mirrors
+    return Recipe(
+        name=f"mgnet-{dataset}",
+        source=SOURCE,
+        network=partial(
+            mgnet.MgNet,
+            iterations=(2, 2, 2, 2),
+            filters=256,
+            share_smoother=True,
+            stem="mnist" if dataset == "mnist" else "cifar",
+            classes=DATASETS[dataset].classes,
+            classifier_activation=None,
+        ),
+        data=LabelledImages(
+            dataset,
+            ChannelStatistics(mean, std),
+            # The frame is black: the authors crop before they normalise.
+            None if dataset == "mnist" else ShiftAndFlip(shift=4, flip=mirrors, fill=0),
+        ),
+        epochs=300,
+        batch_size=128,
+        schedule=SCHEDULE,
+        optimizer=OPTIMIZER,
+        claims=claims,
+    )
+
+
+_SHARED = tuple(
+    _recipe(dataset, claims)
+    for dataset, claims in (
+        ("cifar10", {"accuracy": 0.9600}),
+        ("cifar100", {"accuracy": 0.7994}),
+        ("mnist", {}),
+    )
+)
+# Each iteration has a smoother of its own, B^{l,i} of the papers.
+_OWN = tuple(
+    dataclasses.replace(
+        recipe.changed({"network.share_smoother": False}),
+        name=recipe.name.replace("mgnet", "mgnet-own"),
+        claims={},
+    )
+    for recipe in _SHARED
+)
+# 256 channels take minutes per epoch on a CPU.
+_DIGITS = _recipe("digits", {}).shortened(10).changed({"network.filters": 32})
+
+RECIPES = (*_SHARED, *_OWN, _DIGITS)

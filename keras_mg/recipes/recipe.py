@@ -1,0 +1,125 @@
+"""A recipe: everything that a training run depends on, in one record."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import keras
+
+from keras_mg.layers.arguments import positive_int
+from keras_mg.recipes.data import DigitCanvases, LabelledImages
+from keras_mg.recipes.schedules import GeometricDecay, StepDecay, WarmUpCosine
+
+CROSS_ENTROPY = partial(keras.losses.SparseCategoricalCrossentropy, from_logits=True)
+ACCURACY = partial(keras.metrics.SparseCategoricalAccuracy, name="accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training run as a record: network, data, optimizer, schedule, loss, metrics.
+
+    Network, optimizer, loss and metrics are constructors with their arguments, as
+    `functools.partial` holds them; data and schedule are records of their own. So a variant is
+    `dataclasses.replace(recipe, batch_size=64)` or, from names and values,
+    `recipe.changed({"network.depth": 38})`.
+
+    Raises:
+        ValueError: for a number out of its range, or a schedule that drops after the last epoch.
+
+    Example:
+
+    >>> from keras_mg.recipes import get_recipe
+    >>> quick = get_recipe("resnet20-digits").shortened(5)
+    >>> quick.epochs, quick.schedule.drops
+    (5, (2, 3))
+    """
+
+    name: str
+    source: str  # the publication, and the code that it was released with
+    network: Callable[[], keras.Model]
+    data: LabelledImages | DigitCanvases
+    epochs: int
+    batch_size: int  # per step
+    schedule: StepDecay | GeometricDecay | WarmUpCosine
+    optimizer: Callable[[Any], keras.optimizers.Optimizer]  # called with the learning rate
+    loss: Callable[[], keras.losses.Loss] = CROSS_ENTROPY
+    metrics: tuple[Callable[[], keras.metrics.Metric], ...] = (ACCURACY,)
+    restarts_velocity: bool = False  # at the beginning of every epoch
+    claims: Mapping[str, float] = dataclasses.field(default_factory=dict)  # published figures, by metric
+    differs: tuple[str, ...] = ()  # in what the run differs from the published one
+    pictures: Mapping[str, Callable] = dataclasses.field(default_factory=dict)  # by file; see `train`
+
+    def __post_init__(self):
+        positive_int("epochs", self.epochs)
+        positive_int("batch_size", self.batch_size)
+        last = max(getattr(self.schedule, "drops", None) or (0,))
+        if last >= self.epochs:
+            raise ValueError(
+                f"Recipe {self.name!r}: the rate must drop before the training ends. "
+                f"Received: a drop after {last} of epochs={self.epochs}"
+            )
+
+    def shortened(self, epochs: int) -> Recipe:
+        """This recipe in another number of epochs; the schedule keeps its fractions.
+
+        Args:
+            epochs: int, at least 1.
+        """
+        schedule = self.schedule.shortened(positive_int("epochs", epochs), of=self.epochs)
+        return dataclasses.replace(self, epochs=epochs, schedule=schedule)
+
+    def changed(self, settings: Mapping[str, Any]) -> Recipe:
+        """This recipe with other values.
+
+        Args:
+            settings: values by dotted name: a field (`batch_size`), one of a record
+                (`schedule.learning_rate`), or an argument of a constructor (`network.depth`).
+
+        Raises:
+            ValueError: for a name that is not there.
+        """
+        changed: Any = self
+        for name, value in settings.items():
+            changed = _changed(changed, name.split("."), value, name)
+        return changed
+
+    def record(self) -> dict:
+        """The recipe in JSON's types, for the record of a run."""
+        return _record(self)
+
+
+def _changed(part: Any, path: list[str], value: Any, name: str) -> Any:
+    key, *rest = path
+    if isinstance(part, partial):
+        if rest:
+            value = _changed(part.keywords.get(key), rest, value, name)
+        try:
+            inspect.signature(part.func).bind_partial(*part.args, **{**part.keywords, key: value})
+        except TypeError as error:
+            raise ValueError(f"{name}: {part.func.__name__}: {error}") from error
+        return partial(part, **{key: value})
+    fields = [f.name for f in dataclasses.fields(part)] if dataclasses.is_dataclass(part) else []
+    if key not in fields:
+        there = f"has {', '.join(fields)}" if fields else "has no parts"
+        raise ValueError(f"{name}: {type(part).__name__} {there}. Received: {key!r}")
+    if rest:
+        value = _changed(getattr(part, key), rest, value, name)
+    return dataclasses.replace(part, **{key: value})
+
+
+def _record(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _record(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return fields if isinstance(value, Recipe) else {"kind": type(value).__name__, **fields}
+    if isinstance(value, partial):
+        arguments = {"args": _record(value.args)} if value.args else {}
+        return {"call": value.func.__name__, **arguments, **_record(value.keywords)}
+    if isinstance(value, Mapping):
+        return {key: _record(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_record(each) for each in value]
+    return value.__name__ if callable(value) else value

@@ -95,8 +95,8 @@ class ShiftAndFlip:
         numbers = xp.arange(count, dtype="int32")[:, None, None]
         moved = images[
             numbers,
-            xp.clip(rows, 0, height - 1)[:, :, None],
-            xp.clip(columns, 0, width - 1)[:, None, :],
+            rows.clip(0, height - 1)[:, :, None],
+            columns.clip(0, width - 1)[:, None, :],
         ]
         if not self.shift:
             return moved
@@ -106,12 +106,10 @@ class ShiftAndFlip:
         return keras.ops.where(inside, moved, self._frame_like(moved))
 
     def _frame_like(self, images):
+        # A scalar is an argument of its kernel; an array would be copied, and the copy waits.
+        fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
         dtype = keras.backend.standardize_dtype(images.dtype)
-        # Made by filling, not by copying: a copy from the host would wait for the device.
-        if not isinstance(self.fill, tuple):
-            return keras.ops.full((1,), self.fill, dtype=dtype)
-        parts = [keras.ops.full((1,), value, dtype=dtype) for value in self.fill]
-        return keras.ops.concatenate(parts)
+        return keras.ops.concatenate([keras.ops.zeros((1,), dtype=dtype) + x for x in fill])
 
 
 def _within(places, length: int):

@@ -1,4 +1,4 @@
-"""Augmentation: every image comes out as one of its own crops, and all crops come out."""
+"""Batches of images: their order, their augmentation, on the host and on the device alike."""
 
 import threading
 
@@ -6,57 +6,107 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.datasets import AugmentedImages, Images, SetEpoch
-from tests.support.crops import HEIGHT, PLACES, WIDTH, all_ways, as_it_is, epoch_of, images
+from keras_mg.datasets import AugmentedImages, DeviceImages, Images, SetEpoch, ShiftAndFlip
+from tests.support.crops import HEIGHT, WIDTH, all_ways, as_it_is, epoch_of, images
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def make(data, **kwargs):
-    return AugmentedImages(data, as_it_is, **{"data_format": "channels_last", **kwargs})
+@pytest.fixture(params=[AugmentedImages, DeviceImages])
+def make(request):
+    def make(data, **kwargs):
+        return request.param(
+            data, as_it_is, **{"data_format": "channels_last", "augmentation": MOVES, **kwargs}
+        )
+
+    return make
 
 
-def test_every_image_is_one_of_its_own_crops_and_all_crops_occur():
-    data = images(6)
-    ways = [all_ways(image) for image in data.images]
-    assert all(len(way) == PLACES**2 * 2 for way in ways)
-    batches = make(Images(data.images.repeat(600, axis=0), data.labels.repeat(600)), batch_size=500)
-    x, y = epoch_of(batches)
-    assert (x.dtype, x.shape) == (np.uint8, (3600, HEIGHT, WIDTH, 3))
-    counts = {}
-    for image, label in zip(x, y, strict=True):
-        way = ways[label][image.tobytes()]  # a KeyError: not a crop of the image of its label
-        counts[way] = counts.get(way, 0) + 1
-    assert len(counts) == 81 * 2
-    # 3600 draws of 162 equally likely ways: 22 of each; of 81 places 44, of two sides 1800.
-    assert max(counts.values()) < 50
-    assert abs(sum(n for (_, _, mirrored), n in counts.items() if mirrored) - 1800) < 150
-    for axis in (0, 1):
-        marginal = [sum(n for way, n in counts.items() if way[axis] == s) for s in range(-4, 5)]
-        assert min(marginal) > 300  # 400 expected
-        assert max(marginal) < 500
+MOVES = ShiftAndFlip(shift=4)
 
 
-def test_shift_and_flip_apart():
+def array(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def test_images_and_labels_stay_together(make):
     data = images(40)
-    x, y = epoch_of(make(data, shift=0))
-    mirrored = [
-        all_ways(data.images[i], 0)[image.tobytes()][2] for image, i in zip(x, y, strict=True)
+    x, y = epoch_of(make(data, batch_size=16))
+    assert x.shape == (40, HEIGHT, WIDTH, 3)
+    assert all(im.tobytes() in all_ways(data.images[i]) for im, i in zip(x, y, strict=True))
+
+
+def double(x, data_format):
+    assert data_format == "channels_last"
+    return x * 2.0 if isinstance(x, np.ndarray) else keras.ops.cast(x, "float32") * 2
+
+
+def test_normalised_images_are_moved_into_a_frame_of_their_own_numbers():
+    data = images(8)
+    options = {"sampling": "sequence", "seed": 3, "data_format": "channels_last"}
+    after = ShiftAndFlip(4, fill=-1.5, on="normalized")
+    before = ShiftAndFlip(4, fill=0)
+    for kind in (AugmentedImages, DeviceImages):
+        x = array(kind(data, double, 8, after, **options)[0][0])
+        pixels = array(kind(data, as_it_is, 8, before, **options)[0][0])
+        np.testing.assert_array_equal(x, np.where(pixels == 0, -1.5, pixels * 2.0))
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement", "sequence"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "moves",
+    [
+        None,
+        ShiftAndFlip(4, fill=(5, 6, 7)),
+        ShiftAndFlip(2, flip=False, fill=0.25, on="normalized"),
+    ],
+)
+def test_host_and_device_make_the_same_batches_bit_for_bit(sampling, data_format, moves):
+    from keras_mg.datasets import MeanImage
+
+    data = images(50)
+    normalizer = MeanImage().fit(data.images)
+    pair = [
+        kind(data, normalizer, 16, moves, sampling, seed=5, data_format=data_format)
+        for kind in (AugmentedImages, DeviceImages)
     ]
-    assert 5 < sum(mirrored) < 35
-    x, y = epoch_of(make(data, flip=False, shift=2))
-    ways = [all_ways(data.images[i], 2)[image.tobytes()] for image, i in zip(x, y, strict=True)]
-    assert not any(mirrored for *_, mirrored in ways)
-    assert {down for down, *_ in ways} == {-2, -1, 0, 1, 2}
+    for epoch in (0, 3):
+        for batches in pair:
+            batches.epoch = epoch
+        for (x, y), (device_x, device_y) in zip(*pair, strict=True):
+            assert keras.ops.is_tensor(device_x)
+            assert isinstance(x, np.ndarray)
+            np.testing.assert_array_equal(array(device_x), x)
+            np.testing.assert_array_equal(array(device_y), y)
 
 
-def test_neither_is_the_data_itself():
+def test_drawing_with_replacement(make):
+    data = images(50)
+    batches = make(data, batch_size=16, sampling="replacement")
+    assert [len(batches[i][1]) for i in range(len(batches))] == [16] * 4  # ceil(50 / 16), all full
+    counts = np.zeros(50, int)
+    for epoch in range(50):
+        batches.epoch = epoch
+        labels = epoch_of(batches)[1]
+        counts += np.bincount(labels, minlength=50)
+        # 64 independent draws of 50 leave 27.5% of the images out.
+        assert 25 < len(set(labels.tolist())) < 46
+    assert counts.sum() == 50 * 64
+    assert counts.min() > 30  # 64 expected
+    assert counts.max() < 105
+    assert len(epoch_of(make(images(48), batch_size=16, sampling="replacement"))[1]) == 48
+
+
+def test_neither_is_the_data_itself(make):
     data = images(10)
-    batches = make(data, shift=0, flip=False, shuffle=False, batch_size=4)
+    batches = make(data, augmentation=None, sampling="sequence", batch_size=4)
     assert [len(batches[i][1]) for i in range(3)] == [4, 4, 2]
     np.testing.assert_array_equal(epoch_of(batches)[0], data.images)
     np.testing.assert_array_equal(epoch_of(batches)[1], data.labels)
 
 
-def test_each_epoch_has_every_image_once_in_an_order_of_its_own():
+def test_each_epoch_has_every_image_once_in_an_order_of_its_own(make):
     batches = make(images(50), batch_size=8)
     orders = []
     for _ in range(3):
@@ -68,30 +118,32 @@ def test_each_epoch_has_every_image_once_in_an_order_of_its_own():
     assert epoch_of(batches)[1].tolist() == orders[1]
 
 
-def test_a_batch_depends_on_seed_epoch_and_index_alone():
+def test_a_batch_depends_on_seed_epoch_and_index_alone(make):
     def batch(seed, epoch, index, disturb=False):
         batches = make(images(64), batch_size=16, seed=seed)
         batches.epoch = epoch
         if disturb:
             np.random.seed(0)  # noqa: NPY002
+            keras.utils.set_random_seed(4)
             _ = batches[3], batches[0]
-        return batches[index]
+        return [array(part) for part in batches[index]]
 
     x, y = batch(1, 2, 1)
     for a, b in zip((x, y), batch(1, 2, 1, disturb=True), strict=True):
         np.testing.assert_array_equal(a, b)
     for other in ((2, 2, 1), (1, 3, 1), (1, 2, 2)):
         assert (batch(*other)[1] != y).any()
-    np.testing.assert_array_equal(make(images(64), batch_size=16)[-1][1], batch(0, 0, 3)[1])
+    last = array(make(images(64), batch_size=16)[-1][1])
+    np.testing.assert_array_equal(last, batch(0, 0, 3)[1])
 
 
-def test_augmentation_differs_where_the_order_does_not():
+def test_augmentation_differs_where_the_order_does_not(make):
     data = Images(images(1).images.repeat(32, axis=0), np.zeros(32, int))
-    batches = make(data, batch_size=16, shuffle=False)
-    first, second = batches[0][0], batches[1][0]
+    batches = make(data, batch_size=16, sampling="sequence")
+    first, second = array(batches[0][0]), array(batches[1][0])
     batches.on_epoch_end()
     assert (first != second).any()
-    assert (first != batches[0][0]).any()
+    assert (first != array(batches[0][0])).any()
 
 
 def test_normalisation_and_data_formats():
@@ -102,13 +154,14 @@ def test_normalisation_and_data_formats():
         return x.astype("float32") / 2
 
     last, first = (
-        AugmentedImages(images(20), halve, 5, data_format=f"channels_{where}")[2]
+        AugmentedImages(images(20), halve, 5, MOVES, data_format=f"channels_{where}")[2]
         for where in ("last", "first")
     )
-    assert seen == [(np.uint8, "channels_last"), (np.uint8, "channels_first")]
+    assert seen == [(np.uint8, "channels_last")] * 2
     assert first[0].shape == (5, 3, HEIGHT, WIDTH)
     np.testing.assert_array_equal(np.moveaxis(first[0], 1, -1), last[0])
-    np.testing.assert_array_equal(last[0] * 2, make(images(20), batch_size=5)[2][0])
+    plain = AugmentedImages(images(20), as_it_is, 5, MOVES, data_format="channels_last")
+    np.testing.assert_array_equal(last[0] * 2, plain[2][0])
     keras.config.set_image_data_format("channels_first")
     assert AugmentedImages(images(20), halve, 5)[0][0].shape == (5, 3, HEIGHT, WIDTH)
 
@@ -140,9 +193,9 @@ def test_workers_draw_what_one_would(workers):
         return x.astype("float32") / 255
 
     kwargs = {"batch_size": 4, "data_format": "channels_last"}
-    batches = Recording(images(40), scale, workers=workers, **kwargs)
+    batches = Recording(images(40), scale, augmentation=MOVES, workers=workers, **kwargs)
     small_model().fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[SetEpoch(batches)])
-    plain = AugmentedImages(images(40), scale, **kwargs)
+    plain = AugmentedImages(images(40), scale, augmentation=MOVES, **kwargs)
     assert {epoch for epoch, *_ in batches.seen} >= {0, 1, 2}
     for epoch, index, x, y in batches.seen:
         plain.epoch = epoch
@@ -174,17 +227,16 @@ def test_set_epoch_resumes():
         ({"data": Images(np.zeros((2, 4, 4, 3), "uint8"), np.zeros(3))}, r"labels \(3,\)"),
         ({"data": Images(np.zeros((0, 4, 4, 3), "uint8"), np.zeros(0))}, "There is no image"),
         ({"batch_size": 0}, "batch_size must be a positive integer"),
-        ({"shift": -1}, "shift must be an integer of at least 0. Received: -1"),
-        ({"shift": True}, "shift must be an integer of at least 0. Received: True"),
+        ({"sampling": "random"}, "sampling must be one of .*'replacement'.* Received: .*'random'"),
         ({"seed": -1}, "seed must be an integer of at least 0. Received: -1"),
         ({"data_format": "NHWC"}, "data_format must be one of .* Received: 'NHWC'"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments(make, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**{"data": images(2), **arguments})
 
 
-def test_a_batch_that_is_not_there():
+def test_a_batch_that_is_not_there(make):
     with pytest.raises(IndexError, match="Batch 2 of 2 batches"):
         make(images(8), batch_size=4)[2]

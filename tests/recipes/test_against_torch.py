@@ -59,9 +59,7 @@ CASES = {
         "mgnet-cifar10",
         {"iterations": (1, 1), "filters": 4},
         partial(twins.MgNet, (1, 1), 4, classes=10),
-        framed_before(
-            [255 * x for x in MGNET_MEAN], [255 * x for x in MGNET_STD], (0, 0, 0)
-        ),
+        framed_before([255 * x for x in MGNET_MEAN], [255 * x for x in MGNET_STD], (0, 0, 0)),
         {"nesterov": False, "weight_decay": 5e-4},
         [0.1, 0.01, 0.01],
         {"schedule.drops": (1,)},
@@ -81,10 +79,14 @@ CASES = {
 
 def settings(name):
     recipe, network, *rest, changes = CASES[name]
-    recipe = get_recipe(recipe).shortened(EPOCHS).changed(
-        {f"network.{key}": value for key, value in network.items()}
-        | {"data.dataset": "digits", "batch_size": BATCH}
-        | changes
+    recipe = (
+        get_recipe(recipe)
+        .shortened(EPOCHS)
+        .changed(
+            {f"network.{key}": value for key, value in network.items()}
+            | {"data.dataset": "digits", "batch_size": BATCH}
+            | changes
+        )
     )
     return recipe, *rest
 

@@ -7,51 +7,72 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.applications import IGCResNet, ResNet20, igc_cifar
-from keras_mg.datasets import Images, SetEpoch
-from keras_mg.recipes import IGC_CIFAR, train
-from keras_mg.recipes.train import InterruptedRunError, trainable_parameters
+from keras_mg.applications import IGCResNet, ResNet20
+from keras_mg.datasets import Images, MeanImage, Normalizer, SetEpoch, ShiftAndFlip
+from keras_mg.recipes import InterruptedRunError, data, get_recipe, train
+from keras_mg.recipes.train import trainable_parameters
 
 EPOCHS = 4
-RECIPE = dataclasses.replace(IGC_CIFAR.shortened(EPOCHS), batch_size=16, learning_rate=0.05)
-TRAINED = ["history.csv", "model.keras", "result.json"]
+RECIPE = (
+    get_recipe("igc-resnet-cifar10")
+    .shortened(EPOCHS)
+    .changed(
+        {
+            "network.depth": 8,
+            "network.primary_partitions": 2,
+            "network.secondary_partitions": 2,
+            "network.classes": 3,
+            "schedule.learning_rate": 0.05,
+            "batch_size": 16,
+        }
+    )
+)
+# As the Torch study's: normalised by a mean image of the training images, drawn with replacement.
+FITTED = RECIPE.changed(
+    {
+        "data.preprocessing": MeanImage(),
+        "data.augmentation": ShiftAndFlip(4, on="normalized"),
+        "data.sampling": "replacement",
+    }
+)
+TRAINED = ["history.csv", "model.keras", "preprocessing.npz", "result.json"]
 
 
 def images(count, seed):
     """Three classes that a colour tells apart, hard enough that not all is right at once."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, count)
+    labels = np.arange(count) % 3
     noise = rng.integers(0, 150, (count, 32, 32, 3))
     noise[np.arange(count), :, :, labels] += 60
     return Images(noise.astype("uint8"), labels)
 
 
-TRAIN, VALIDATION, TEST = images(56, 1), images(12, 2), images(30, 3)
+TRAIN, TEST = images(69, 1), images(30, 3)  # of 23 of each class, 4 are held back
 
 
-def network(**kwargs):
-    return IGCResNet(8, 2, 2, **{"classes": 3, "classifier_activation": None, **kwargs})
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch):
+    def load_images(dataset, split, data_dir):
+        return {"train": TRAIN, "test": TEST}[split]
+
+    monkeypatch.setattr(data, "load_images", load_images)
 
 
-def run(folder, model=None, validation=VALIDATION, **kwargs):
-    # The process that goes on after an interruption begins with other weights than the first did.
-    model = model or network()
-    arguments = {"recipe": RECIPE, "verbose": 0, "seed": 3, "settings": {"dataset": "colours"}}
-    arguments |= kwargs
-    result = train(
-        model=model,
-        train=TRAIN,
-        validation=validation,
-        test=TEST,
-        preprocess_input=igc_cifar.preprocess_input,
-        output_dir=folder,
-        **arguments,
-    )
-    return model, result
+def run(folder, recipe=RECIPE, **kwargs):
+    return train(recipe, folder, **{"verbose": 0, "seed": 3, "validation_fraction": 0.17, **kwargs})
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def model_of(folder):
+    return keras.saving.load_model(folder / "model.keras")
+
+
+def same_weights(a, b):
+    for one, other in zip(model_of(a).get_weights(), model_of(b).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.fixture
@@ -72,34 +93,53 @@ def interrupt(monkeypatch):
     return interrupt
 
 
-def test_a_run_measures_what_it_saves(tmp_path):
+@pytest.mark.parametrize("recipe", [RECIPE, FITTED])
+def test_a_run_measures_what_it_saves(tmp_path, recipe):
     folder = tmp_path / "a" / "b"
-    model, result = run(folder)
+    said = []
+    result = run(folder, recipe, report=said.append)
     assert names(folder) == TRAINED
     assert json.loads((folder / "result.json").read_text()) == result
 
-    x = igc_cifar.preprocess_input(TEST.images)
-    wrong = model.predict(x, verbose=0).argmax(-1) != TEST.labels
-    assert result["test_error"] == pytest.approx(wrong.mean(), abs=1e-6)
-    assert wrong.mean() < 0.6  # better than the 2/3 of chance: it has learned
-    held = igc_cifar.preprocess_input(VALIDATION.images)
-    wrong = model.predict(held, verbose=0).argmax(-1) != VALIDATION.labels
-    assert result["validation_error"] == pytest.approx(wrong.mean(), abs=1e-6)
+    # What is saved is enough to measure again, on images that the network takes as it was trained.
+    model = model_of(folder)
+    normalise = Normalizer.load(folder / "preprocessing.npz")
+    x = normalise(TEST.images)
+    right = model.predict(x, verbose=0).argmax(-1) == TEST.labels
+    assert result["test"]["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert right.mean() > 0.4  # better than the third of chance: it has learned
+    assert result["difference_after_reload"] == 0
 
     assert [row["epoch"] for row in result["history"]] == list(range(EPOCHS))
     assert set(result["history"][0]) == {"epoch", "accuracy", "loss", "val_accuracy", "val_loss"}
-    assert result["recipe"]["drops"] == [2, 3]
-    sizes = [result[f"{part}_images"] for part in ("train", "validation", "test")]
-    assert sizes == [56, 12, 30]
+    last = result["history"][-1]
+    expected = {"accuracy": last["val_accuracy"], "loss": last["val_loss"]}
+    assert result["validation"] == expected
+    assert result["recipe"] == recipe.record()
+    assert result["images"] == {"train": 57, "validation": 12, "test": 30}
 
-    loaded = keras.saving.load_model(folder / "model.keras")
-    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     classifier = IGCResNet(8, 2, 2, classes=3, weights=folder / "model.keras")
     np.testing.assert_allclose(
         classifier.predict(x, verbose=0),
         keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(x, verbose=0))),
         atol=1e-6,
     )
+    opening, closing = said
+    assert "57 images to train on, 12 to validate, 30 others to test" in opening
+    assert "4 epochs of 4 steps of 16" in opening
+    assert f"on 30 test images: accuracy {right.mean():.4f}" in closing
+    assert str(folder) in closing
+
+
+def test_statistics_are_fitted_to_the_images_that_are_trained_on(tmp_path):
+    run(tmp_path / "part", FITTED)
+    run(tmp_path / "all", FITTED, validation_fraction=0.0)
+    part, whole = (
+        Normalizer.load(tmp_path / name / "preprocessing.npz") for name in ("part", "all")
+    )
+    np.testing.assert_allclose(whole.mean, TRAIN.images.mean(0), rtol=1e-6)
+    assert float(whole.std) == pytest.approx(TRAIN.images.std(), rel=1e-6)
+    assert np.abs(part.mean - whole.mean).max() > 1  # without the validation images
 
 
 def test_trainable_parameters_are_those_of_the_study():
@@ -107,46 +147,70 @@ def test_trainable_parameters_are_those_of_the_study():
 
 
 def test_the_optimizer_follows_the_recipe(tmp_path):
-    model, _ = run(tmp_path)
-    assert int(model.optimizer.iterations) == EPOCHS * 4  # 56 images in batches of 16
-    assert model.optimizer.weight_decay == 1e-4
+    run(tmp_path)
+    optimizer = model_of(tmp_path).optimizer
+    assert int(optimizer.iterations) == EPOCHS * 4  # 57 images in batches of 16
+    assert optimizer.weight_decay == 1e-4
     rates = []
     for step in range(EPOCHS * 4):
-        model.optimizer.iterations.assign(step)
-        rates.append(float(model.optimizer.learning_rate))
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
     assert rates == pytest.approx([0.05] * 8 + [0.005] * 4 + [0.0005] * 4)
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_a_resumed_run_ends_where_it_would_have_ended(tmp_path, interrupt, epoch):
-    keras.utils.set_random_seed(8)
-    whole_model, whole = run(tmp_path / "whole")
-    keras.utils.set_random_seed(8)
+@pytest.mark.parametrize("place", ["host", "device"])
+@pytest.mark.parametrize(("recipe", "epoch"), [(RECIPE, 1), (FITTED, 3)])
+def test_a_resumed_run_ends_where_it_would_have_ended(tmp_path, interrupt, recipe, epoch, place):
+    recipe = dataclasses.replace(recipe, restarts_velocity=epoch == 3)
+    whole = run(tmp_path / "whole", recipe, augment_on=place)
     interrupt(epoch)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts")
-    assert names(tmp_path / "parts") == ["backup", "history.csv", "settings.json"]
-    keras.utils.set_random_seed(9)
-    model, result = run(tmp_path / "parts")
+        run(tmp_path / "parts", recipe, augment_on=place)
+    left = ["backup", "history.csv", "settings.json", "settings.npz"]
+    assert names(tmp_path / "parts") == left
+    said = []
+    result = run(tmp_path / "parts", recipe, augment_on=place, report=said.append)
+    assert f"Going on after epoch {epoch}" in said[0]
     assert names(tmp_path / "parts") == TRAINED
     assert result["resumed_after_epochs"] == epoch
-    for a, b in zip(model.get_weights(), whole_model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    for key in ("history", "test_error", "test_loss", "validation_error"):
+    same_weights(tmp_path / "parts", tmp_path / "whole")
+    for key in ("history", "test", "validation"):
         assert result[key] == whole[key]
 
 
+def test_host_and_device_train_the_same_network(tmp_path):
+    for place in ("host", "device"):
+        assert run(tmp_path / place, FITTED, augment_on=place)["augment_on"] == place
+    same_weights(tmp_path / "host", tmp_path / "device")
+    assert run(tmp_path / "default", FITTED)["augment_on"] == "host"  # on a CPU
+    with pytest.raises(ValueError, match="augment_on must be one of .* Received: augment_on='gpu'"):
+        run(tmp_path / "none", augment_on="gpu")
+
+
+def test_what_was_fitted_is_kept_through_an_interruption(tmp_path, interrupt, monkeypatch):
+    interrupt(1)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, FITTED)
+    kept = Normalizer.load(tmp_path / "settings.npz")
+
+    def fit(self, images):
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr(MeanImage, "fit", fit)
+    run(tmp_path, FITTED)
+    np.testing.assert_array_equal(Normalizer.load(tmp_path / "preprocessing.npz").mean, kept.mean)
+
+
 def test_a_run_that_ends_while_it_is_measured_is_not_trained_again(tmp_path, monkeypatch):
-    keras.utils.set_random_seed(8)
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "save", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(tmp_path)
-    weights = []
+    steps = []
     step = keras.Model.train_step
-    monkeypatch.setattr(keras.Model, "train_step", lambda *a: weights.append(a) or step(*a))
-    _, result = run(tmp_path)
-    assert not weights
+    monkeypatch.setattr(keras.Model, "train_step", lambda *a: steps.append(a) or step(*a))
+    result = run(tmp_path)
+    assert not steps
     assert names(tmp_path) == TRAINED
     assert len(result["history"]) == EPOCHS
 
@@ -163,19 +227,41 @@ def test_results_of_an_earlier_run_stay_until_there_are_new_ones(tmp_path, inter
     assert names(tmp_path) == sorted([*TRAINED, "notes.txt"])
 
 
+@pytest.mark.parametrize("how", ["not loaded", "another"])
+def test_a_model_that_cannot_be_loaded_back_replaces_nothing(tmp_path, monkeypatch, how):
+    (tmp_path / "model.keras").write_bytes(b"of an earlier run")
+    load = keras.saving.load_model
+
+    def fail(path, *args, **kwargs):
+        loaded = load(path, *args, **kwargs)
+        if how == "not loaded":
+            raise ValueError("not a model")
+        loaded.set_weights([w + 0.1 for w in loaded.get_weights()])
+        return loaded
+
+    monkeypatch.setattr(keras.saving, "load_model", fail)
+    with pytest.raises((ValueError, RuntimeError), match=r"not a model|outputs differ from the"):
+        run(tmp_path)
+    assert (tmp_path / "model.keras").read_bytes() == b"of an earlier run"
+    assert "result.json" not in names(tmp_path)
+
+
 def test_other_settings_do_not_resume(tmp_path, interrupt):
     interrupt(1)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    slower = dataclasses.replace(RECIPE, learning_rate=0.01)
+    slower = RECIPE.changed({"schedule.learning_rate": 0.01})
+    wider = RECIPE.changed({"network.classes": 4})
     for changes, message in (
-        ({"recipe": slower}, r"other settings: recipe.learning_rate 0.05 \(now 0.01\)\. Give"),
+        (
+            {"recipe": slower},
+            r"settings: recipe.schedule.learning_rate 0.05 \(now 0.01\)\. Give",
+        ),
         ({"seed": 4}, r"seed 3 \(now 4\)"),
-        ({"settings": {}}, r"settings.dataset 'colours' \(now None\)"),
         ({"augment_on": "device"}, r"augment_on 'host' \(now 'device'\)"),
-        ({"validation": None}, r"validation_images 12 \(now 0\)"),
-        ({"model": network(classes=4)}, r"trainable_parameters \d+ \(now \d+\)"),
+        ({"validation_fraction": 0.0}, r"images.validation 12 \(now 0\)"),
+        ({"recipe": wider}, r"trainable_parameters \d+ \(now \d+\)"),
     ):
         with pytest.raises(InterruptedRunError, match=message):
             run(tmp_path, **changes)
@@ -185,45 +271,27 @@ def test_other_settings_do_not_resume(tmp_path, interrupt):
         run(tmp_path)
 
 
-def test_a_run_whose_images_are_on_the_device(tmp_path, interrupt):
-    _, on_host = run(tmp_path / "host")
-    assert on_host["augment_on"] == "host"  # on a CPU
-    keras.utils.set_random_seed(8)
-    model, whole = run(tmp_path / "whole", augment_on="device")
-    assert whole["augment_on"] == "device"
-    assert whole["test_error"] < 0.6
-    keras.utils.set_random_seed(8)
-    interrupt(2)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts", augment_on="device")
-    resumed, parts = run(tmp_path / "parts", augment_on="device")
-    assert parts["history"] == whole["history"]
-    for a, b in zip(resumed.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="augment_on must be one of .* Received: augment_on='gpu'"):
-        run(tmp_path / "none", augment_on="gpu")
-
-
 def test_without_validation(tmp_path):
-    _, result = run(tmp_path, validation=None)
-    assert result["validation_error"] is None
-    assert result["validation_images"] == 0
+    result = run(tmp_path, validation_fraction=0.0)
+    assert result["validation"] == {}
+    assert result["images"]["validation"] == 0
     assert set(result["history"][0]) == {"epoch", "accuracy", "loss"}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_divergence_leaves_no_model_and_nothing_to_resume(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"of an earlier run")
-    recipe = dataclasses.replace(RECIPE, learning_rate=1e30)
+    recipe = RECIPE.changed({"schedule.learning_rate": 1e30})
     with pytest.raises(FloatingPointError, match=r"diverged: the loss is not finite .* No model"):
-        run(tmp_path, recipe=recipe)
+        run(tmp_path, recipe)
     assert names(tmp_path) == ["history.csv", "model.keras"]
     assert (tmp_path / "model.keras").read_bytes() == b"of an earlier run"
 
 
 def test_models_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match=r"must give logits: build it with classifier_activation"):
-        run(tmp_path, network(classifier_activation="softmax"))
-    with pytest.raises(ValueError, match=r"tells 2 classes apart. Received a label 2: .*classes=3"):
-        run(tmp_path, network(classes=2))
+        run(tmp_path, RECIPE.changed({"network.classifier_activation": "softmax"}))
+    message = r"tells 2 classes apart. Received data of 3: build it with classes=3"
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, RECIPE.changed({"network.classes": 2}))
     assert not names(tmp_path)

@@ -21,20 +21,20 @@ def images(count, seed=0):
     return Images(rng.integers(1, 256, (count, HEIGHT, WIDTH, 3)).astype("uint8"), np.arange(count))
 
 
-def moved(image, down, right, mirrored):
-    """One image, pixel by pixel: moved into a black image by (down, right), mirrored first."""
+def moved(image, down, right, mirrored, fill=0):
+    """One image, pixel by pixel: moved into a plain image by (down, right), mirrored first."""
     source = image[:, ::-1] if mirrored else image
-    result = np.zeros_like(image)
+    result = np.full_like(image, fill)
     for row, column in itertools.product(range(HEIGHT), range(WIDTH)):
         if 0 <= row + down < HEIGHT and 0 <= column + right < WIDTH:
             result[row + down, column + right] = source[row, column]
     return result
 
 
-def all_ways(image, shift=SHIFT):
+def all_ways(image, shift=SHIFT, fill=0):
     steps = range(-shift, shift + 1)
     return {
-        moved(image, down, right, mirrored).tobytes(): (down, right, mirrored)
+        moved(image, down, right, mirrored, fill).tobytes(): (down, right, mirrored)
         for down, right, mirrored in itertools.product(steps, steps, (False, True))
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_mg
-from keras_mg.datasets import DeviceImages, Images
+from keras_mg.datasets import DeviceImages, Images, ShiftAndFlip
 from keras_mg.layers import ConvNormActivation
 from keras_mg.training import CoupledSGD
 
@@ -162,6 +162,7 @@ def test_images_on_the_device_stay_there(jit_compile):
             Images(images, np.arange(count) % 3),
             keras_mg.applications.resnet.preprocess_input,
             BATCH,
+            ShiftAndFlip(4),
             data_format="channels_last",
         )
         model.fit(batches, epochs=2, verbose=0)
@@ -205,7 +206,9 @@ def test_nothing_waits_for_cuda():
         model.torch_backend = "inductor"
         images = Images(np.zeros((8 * BATCH, 8, 8, 3), "uint8"), np.arange(8 * BATCH) % 3)
         normalise = keras_mg.applications.resnet.preprocess_input
-        batches = DeviceImages(images, normalise, BATCH, data_format="channels_last")
+        batches = DeviceImages(
+            images, normalise, BATCH, ShiftAndFlip(4, fill=(1, 2, 3)), data_format="channels_last"
+        )
         model.compile(model.optimizer, model.loss, jit_compile=True)
         model.fit(batches, verbose=0)
         assert not waits(lambda: model.fit(batches, verbose=0, callbacks=[Account()]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_mg
-from keras_mg.datasets import AugmentedImages, SetEpoch
+from keras_mg.datasets import AugmentedImages, SetEpoch, ShiftAndFlip
 from keras_mg.training import prefetch
 from tests.support.crops import HEIGHT, WIDTH, images
 
@@ -20,7 +20,7 @@ def scale(x, data_format):
 
 
 def augmented(kind=AugmentedImages, count=20):
-    return kind(images(count), scale, 8, shift=1, data_format="channels_last")
+    return kind(images(count), scale, 8, ShiftAndFlip(1), data_format="channels_last")
 
 
 def loader(**options):

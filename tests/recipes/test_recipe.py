@@ -1,0 +1,190 @@
+"""The recipes as records: what they hold, how they change, and how they are recorded."""
+
+import dataclasses
+import json
+from functools import partial
+
+import keras
+import pytest
+
+from keras_mg.datasets import ChannelStatistics, MeanImage, ShiftAndFlip
+from keras_mg.recipes import Recipe, get_recipe, list_recipes
+from keras_mg.training import CoupledSGD
+
+# epochs, batch, momentum, Nesterov, weight decay
+IGC = (400, 64, 0.9, True, 1e-4)
+MGNET = (300, 128, 0.9, False, 5e-4)
+RESNET = (200, 128, 0.9, True, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "augmentation"),
+    [
+        ("igc-resnet-cifar10", IGC, ShiftAndFlip(4, True, fill=(125, 123, 114))),
+        ("igc-plain-cifar100", IGC, ShiftAndFlip(4, True, fill=(129, 124, 112))),
+        ("igc-resnet-svhn", (40, *IGC[1:]), None),
+        ("mgnet-cifar10", MGNET, ShiftAndFlip(4, True, fill=0)),
+        ("mgnet-own-cifar100", MGNET, ShiftAndFlip(4, True, fill=0)),
+        ("mgnet-mnist", MGNET, None),
+        ("resnet20-cifar10", RESNET, ShiftAndFlip(4, True, fill=0, on="normalized")),
+        ("resnet110-cifar10", RESNET, ShiftAndFlip(4, True, fill=0, on="normalized")),
+    ],
+)
+def test_settings(name, expected, augmentation):
+    recipe = get_recipe(name)
+    optimizer = recipe.optimizer(0.1)
+    assert isinstance(optimizer, CoupledSGD)
+    momentum, decay = optimizer.momentum, optimizer.weight_decay
+    found = (recipe.epochs, recipe.batch_size, momentum, optimizer.nesterov, decay)
+    assert found == expected
+    assert recipe.data.augmentation == augmentation
+    assert recipe.name == name
+
+
+def test_how_images_are_normalised_and_drawn():
+    igc, mgnet, resnet = (
+        get_recipe(f"{name}-cifar10").data for name in ("igc-resnet", "mgnet", "resnet20")
+    )
+    assert igc.preprocessing == ChannelStatistics(
+        (125.307, 122.950, 113.865), (62.993, 62.089, 66.705)
+    )
+    mean = (255 * 0.4914, 255 * 0.4822, 255 * 0.4465)
+    assert mgnet.preprocessing.mean == pytest.approx(mean)
+    assert resnet.preprocessing == MeanImage()
+    assert (igc.sampling, mgnet.sampling, resnet.sampling) == ("shuffle", "shuffle", "replacement")
+
+
+@pytest.mark.parametrize("name", list_recipes("-digits"))
+def test_digits_are_not_mirrored(name):
+    data = get_recipe(name).data
+    if getattr(data, "augmentation", None) is not None:
+        assert not data.augmentation.flip
+
+
+@pytest.mark.parametrize("name", [n for n in list_recipes() if "110" not in n and "56" not in n])
+def test_every_recipe_builds_its_network_and_is_recorded(name):
+    recipe = get_recipe(name)
+    if "mgnet" in name:  # the arguments are the same for few channels
+        recipe = recipe.changed({"network.filters": 8})
+    assert isinstance(recipe.network(), keras.Model)
+    record = recipe.record()
+    assert json.loads(json.dumps(record)) == record
+    assert record["epochs"] == recipe.epochs
+    assert set(recipe.claims) <= {metric().name for metric in recipe.metrics}
+    assert "http" in recipe.source
+
+
+def test_names_are_found():
+    assert list_recipes("mgnet-cifar*") == ["mgnet-cifar10", "mgnet-cifar100"]
+    assert list_recipes("110") == ["resnet110-cifar10"]
+    assert len(set(list_recipes())) == len(list_recipes()) > 30
+    assert list_recipes("nothing") == []
+    message = r"There is no recipe 'resnet-20-cifar10'. The nearest are .*resnet20-cifar10"
+    with pytest.raises(ValueError, match=message):
+        get_recipe("resnet-20-cifar10")
+
+
+def test_a_record_says_everything():
+    record = get_recipe("igc-resnet-cifar10").record()
+    assert record["network"] == {
+        "call": "IGCResNet",
+        "depth": 20,
+        "primary_partitions": 24,
+        "secondary_partitions": 2,
+        "classes": 10,
+        "classifier_activation": None,
+    }
+    assert record["optimizer"] == {
+        "call": "CoupledSGD",
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-4,
+    }
+    assert record["schedule"]["kind"] == "StepDecay"
+    assert record["schedule"]["drops"] == [200, 300, 350]
+    assert record["data"]["preprocessing"]["mean"] == [125.307, 122.950, 113.865]
+    assert record["data"]["augmentation"]["fill"] == [125, 123, 114]
+    assert record["loss"] == {"call": "SparseCategoricalCrossentropy", "from_logits": True}
+    assert record["metrics"] == [{"call": "SparseCategoricalAccuracy", "name": "accuracy"}]
+
+
+def test_changes_by_name():
+    recipe = get_recipe("igc-resnet-cifar10")
+    changed = recipe.changed(
+        {
+            "network.depth": 8,
+            "batch_size": 16,
+            "schedule.learning_rate": 0.05,
+            "data.augmentation.flip": False,
+            "optimizer.momentum": 0.8,
+        }
+    )
+    assert changed.network.keywords["depth"] == 8
+    assert changed.network.keywords["classes"] == 10
+    assert changed.optimizer(0.1).momentum == 0.8
+    assert (changed.batch_size, changed.schedule.learning_rate) == (16, 0.05)
+    assert changed.data.augmentation == ShiftAndFlip(4, False, fill=(125, 123, 114))
+    # Nothing else, and nothing there.
+    assert recipe.record() == get_recipe("igc-resnet-cifar10").record()
+    before, after = recipe.record(), changed.record()
+    same = {"name", "source", "epochs", "loss", "metrics", "claims", "restarts_velocity"}
+    assert {key for key in before if before[key] == after[key]} >= same
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("depth", r"depth: Recipe has name, source, network, .* Received: 'depth'"),
+        ("schedule.rate", r"schedule.rate: StepDecay has learning_rate, drops"),
+        ("optimizer.nestrov", r"optimizer.nestrov: CoupledSGD: .*unexpected keyword .*'nestrov'"),
+        ("batch_size.x", r"batch_size.x: int has no parts. Received: 'x'"),
+        ("network.depth.x", r"network.depth.x: int has no parts"),
+    ],
+)
+def test_changes_of_what_is_not_there(name, message):
+    recipe = get_recipe("igc-resnet-cifar10").changed({"optimizer.nesterov": False})
+    recipe = dataclasses.replace(recipe, optimizer=partial(strict, momentum=0.9))
+    if name == "optimizer.nestrov":
+        message = message.replace("CoupledSGD", "strict")
+    with pytest.raises(ValueError, match=message):
+        recipe.changed({name: 1})
+
+
+def strict(learning_rate, momentum):
+    return CoupledSGD(learning_rate, momentum)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"batch_size": 1.5}, "batch_size must be a positive integer"),
+        ({"epochs": 120}, "'resnet20-cifar10': the rate must drop before .* 120 of epochs=120"),
+    ],
+)
+def test_bad_recipes(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(get_recipe("resnet20-cifar10"), **changes)
+
+
+def test_unknown_and_missing_settings_are_errors():
+    recipe = get_recipe("resnet20-cifar10")
+    with pytest.raises(TypeError, match="dropout"):
+        dataclasses.replace(recipe, dropout=0.5)
+    with pytest.raises(TypeError, match="optimizer"):
+        Recipe(name="mine", source="", network=None, data=None, epochs=1, batch_size=1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 5
+
+
+def test_the_optimizer_has_the_schedule_and_survives_its_config():
+    recipe = get_recipe("resnet20-cifar10")
+    optimizer = recipe.optimizer(recipe.schedule.rate(2, recipe.epochs))
+    variable = keras.Variable([1.0])
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    for each in (optimizer, again):
+        each.build([variable])
+        each.iterations.assign(159)
+        assert float(each.learning_rate) == pytest.approx(0.1)
+        each.apply([keras.ops.zeros((1,))])
+        assert float(each.learning_rate) == pytest.approx(0.01)

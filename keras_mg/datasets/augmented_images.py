@@ -122,7 +122,7 @@ class AugmentedImages(keras.utils.PyDataset):
         self._epoch = int(epoch)
         # Drawn here, not by the first batch that needs it: that would be one of several workers.
         self._rows = self._put(self._draw_rows())
-        self._drawn = ()
+        self._drawn: tuple = ()
         if self.augmentation is not None:
             # The 1 keeps this stream apart from that of the rows.
             rng = np.random.default_rng([self.seed, self._epoch, 1])

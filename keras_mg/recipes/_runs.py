@@ -106,7 +106,7 @@ def write_json(path: Path, content: dict) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an .npz file in one step."""
-    write(path, lambda part: np.savez(part, **arrays))
+    write(path, lambda part: np.savez(part, **dict(arrays)))  # type: ignore[arg-type]
 
 
 def write(path: Path, write: Callable[[Path], object]) -> None:

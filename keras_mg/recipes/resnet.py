@@ -23,7 +23,7 @@ SCHEDULE = StepDecay(0.1, drops=(80, 120), factor=0.1)
 SCHEDULE_110 = dataclasses.replace(SCHEDULE, warmup_steps=400, warmup_learning_rate=0.001)
 
 # Network, arguments, printed test error.
-ROWS = (
+ROWS: tuple[tuple, ...] = (
     ("resnet20", resnet.ResNet20, {}, 0.084473),
     ("resnet20-bn-after-add", resnet.ResNet20, {"block": "bn_after_add"}, 0.083496),
     ("resnet20-no-relu", resnet.ResNet20, {"final_relu": False}, 0.089355),

@@ -9,8 +9,6 @@ import keras
 
 from keras_mg.layers.arguments import positive_int
 
-Rate = keras.optimizers.schedules.LearningRateSchedule
-
 
 @dataclasses.dataclass(frozen=True)
 class StepDecay:
@@ -72,7 +70,9 @@ class StepDecay:
             warmup_steps=round(self.warmup_steps * epochs / of),
         )
 
-    def rate(self, steps_per_epoch: int, epochs: int) -> Rate:
+    def rate(
+        self, steps_per_epoch: int, epochs: int
+    ) -> keras.optimizers.schedules.LearningRateSchedule:
         """The learning rate of each step, counted from 0.
 
         Args:
@@ -124,7 +124,9 @@ class GeometricDecay:
         """Itself: first and last rate are those of any number of epochs."""
         return self
 
-    def rate(self, steps_per_epoch: int, epochs: int) -> Rate:
+    def rate(
+        self, steps_per_epoch: int, epochs: int
+    ) -> keras.optimizers.schedules.LearningRateSchedule:
         """The learning rate of each step; see `StepDecay.rate`."""
         factor = (self.last / self.first) ** (1 / max(epochs - 1, 1))
         return keras.optimizers.schedules.ExponentialDecay(
@@ -164,7 +166,9 @@ class WarmUpCosine:
         """Itself: it is made of fractions."""
         return self
 
-    def rate(self, steps_per_epoch: int, epochs: int) -> Rate:
+    def rate(
+        self, steps_per_epoch: int, epochs: int
+    ) -> keras.optimizers.schedules.LearningRateSchedule:
         """The learning rate of each step; see `StepDecay.rate`."""
         steps = positive_int("steps_per_epoch", steps_per_epoch) * epochs
         warmup = max(1, round(self.warmup * steps))

@@ -6,9 +6,7 @@ from collections import Counter
 
 import keras
 
-# Keras has no public test for a functional model.
-from keras.src.models.functional import Functional
-
+from keras_mg._private import keras as private_keras
 from keras_mg.layers.folding import fold_norm
 from keras_mg.layers.protocols import stated
 
@@ -76,10 +74,10 @@ class Deployed(keras.layers.Layer):
 
 def _stock_norms(model) -> dict:
     """Keras's own batch norms that can be folded, by the Keras convolution before each."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
+    graph = private_keras.graph_of(model) if isinstance(model, keras.Sequential) else model
     if graph is None:  # a Sequential whose layers tell no shapes
         return {}
-    nodes = [node for level in graph._nodes_by_depth.values() for node in level]
+    nodes = private_keras.nodes(graph)
     calls = Counter(node.operation for node in nodes)
     uses = Counter(id(x) for x in graph.outputs)
     uses.update(id(x) for node in nodes for x in node.input_tensors)
@@ -89,7 +87,7 @@ def _stock_norms(model) -> dict:
         if type(norm) is not keras.layers.BatchNormalization or len(node.input_tensors) != 1:
             continue
         x = node.input_tensors[0]
-        conv = x._keras_history.operation
+        conv = private_keras.maker(x)
         if calls[conv] == calls[norm] == uses[id(x)] == 1 and _can_fold(conv, norm):
             norms[conv] = norm
     return norms
@@ -135,9 +133,7 @@ def _clone(model, norms: dict):
         return keras.models.clone_model(model, clone_function=copy)
     # Left to itself, Keras names an input layer after its tensor.
     inputs = keras.tree.map_structure(
-        lambda x: (
-            keras.layers.InputLayer.from_config(x._keras_history.operation.get_config()).output
-        ),
+        lambda x: keras.layers.InputLayer.from_config(private_keras.maker(x).get_config()).output,
         model.input,
     )
     return keras.models.clone_model(model, inputs, clone_function=copy, call_function=_call)
@@ -207,4 +203,4 @@ def deploy(model: keras.Model) -> keras.Model:
 
 def _is_graph(model) -> bool:
     """Whether `model` is made of a graph of layers."""
-    return isinstance(model, (Functional, keras.Sequential))
+    return isinstance(model, (private_keras.Functional, keras.Sequential))

@@ -129,6 +129,105 @@ def test_the_package_keeps_the_order():
     assert not problems, "\n".join(problems)
 
 
+# Private attributes of others that a file may name: those of the standard library that are
+# public in spite of their underscore.
+NAMED_TUPLES = {"_replace"}
+
+# What Keras calls and the package overrides, so that it must have Keras's name.
+HOOKS = {
+    ("Model", "_symbolic_build"),
+    ("FunctionalModel", "_run_through_graph"),
+    ("CoupledSGD", "_apply_weight_decay"),
+    ("CoupledSGD", "_backend_update_step"),
+    ("LazyCallbackList", "_add_default_callbacks"),
+    ("LazyCallbackList", "_configure_async_dispatch"),
+    ("LazyProgbarLogger", "_update_progbar"),
+}
+
+
+def own_private_names(trees):
+    """The private names that the files define: functions, variables and attributes of `self`."""
+    found = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return {name for name in found if _is_private(name)}
+
+
+def door_violations(tree, module, own):
+    """Return where a file names what is private to another library, as readable lines."""
+    problems = []
+    for node, name, _ in imported_names(tree, module, is_package=False):
+        top, *rest = name.split(".")
+        if top != PACKAGE and ("src" in rest or any(map(_is_private, rest))):
+            problems.append(
+                f"{module}:{node.lineno} imports {name}; it belongs in {PACKAGE}._private"
+            )
+    for node in ast.walk(tree):
+        name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        foreign = _is_private(name.split(".")[-1]) and name.split(".")[-1] not in own
+        if foreign or name == "keras.src":
+            problems.append(f"{module}:{node.lineno} uses {name}; it belongs in _private")
+    return problems
+
+
+def test_private_names_of_others_stand_in_one_room():
+    trees = {
+        module: ast.parse(path.read_text(encoding="utf-8"))
+        for path, module, _ in _package_files()
+        if "._private" not in module
+    }
+    assert len(trees) > 10
+    own = own_private_names(trees.values()) | NAMED_TUPLES
+    problems = [
+        line for module, tree in trees.items() for line in door_violations(tree, module, own)
+    ]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from keras.src import backend", 1),
+        ("import torch._dynamo", 1),
+        ("from torch._dynamo import config", 1),
+        ("keras.src.backend", 1),
+        ("torch._foreach_add(a, b)", 1),
+        ("layer._flatten_layers()", 1),
+        ("class A:\n    def f(self):\n        return self._tracker", 1),
+        ("from keras_mg.ops import _grids", 0),
+        ("class A:\n    def __init__(self):\n        self._own = 1\n\ndef f(a):\n    a._own", 0),
+        ("class A:\n    def _f(self):\n        super()._f()\n        self.__dict__", 0),
+    ],
+)
+def test_the_checker_sees_a_private_name_of_others(source, count):
+    tree = ast.parse(source)
+    assert len(door_violations(tree, "keras_mg.layers.a", own_private_names([tree]))) == count
+
+
+def test_what_overrides_a_private_name_of_keras_is_listed():
+    import importlib
+
+    found = set()
+    for _, module, _ in _package_files():
+        try:
+            members = vars(importlib.import_module(module)).values()
+        except ModuleNotFoundError:
+            continue  # what is written in an optional package, such as triton
+        for value in members:
+            if not isinstance(value, type) or value.__module__ != module:
+                continue
+            bases = [base for base in value.__mro__ if not base.__module__.startswith(PACKAGE)]
+            inherited = {name for base in bases for name in vars(base)}
+            common = inherited & set(vars(value))
+            found |= {(value.__name__, name) for name in common if _is_private(name)}
+    assert found == HOOKS
+
+
 def test_the_package_imports_no_optional_package():
     # Keras itself imports some of them where they are installed, hence the difference.
     code = f"""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import keras
 
+from keras_mg._private import keras as private_keras
 from keras_mg.layers import arguments
 
 Part = TypeVar("Part", bound=keras.layers.Layer)
@@ -132,4 +133,4 @@ def _serialized(name: str, value):
 
 
 def _parts(layer) -> list[keras.layers.Layer]:
-    return list(layer._flatten_layers(include_self=False, recursive=False))
+    return private_keras.flatten_layers(layer, include_self=False, recursive=False)

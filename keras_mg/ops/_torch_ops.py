@@ -10,9 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-# Under a StatelessScope variables must not change in place, and Keras has no public test for it.
-from keras.src.backend.common.stateless_scope import in_stateless_scope
-
+from keras_mg._private.keras import in_stateless_scope
 from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import _torch_remat as torch_remat
 from keras_mg.ops.group_convolution import group_convolution

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 import torch
-from keras.src.backend.common.variables import AutocastScope, get_autocast_scope
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+
+from keras_mg._private import keras as private_keras
 
 _recomputing: ContextVar[bool] = ContextVar("recomputing", default=False)
 
@@ -23,7 +24,7 @@ def _recomputation(dtype: str | None) -> Iterator[None]:
     token = _recomputing.set(True)
     try:
         # The pass runs outside the layer, whose weights were cast for it.
-        with AutocastScope(dtype):
+        with private_keras.AutocastScope(dtype):
             yield
     finally:
         _recomputing.reset(token)
@@ -31,7 +32,7 @@ def _recomputation(dtype: str | None) -> Iterator[None]:
 
 def _contexts():
     """What surrounds the function in the forward pass, and what in the backward pass."""
-    scope = get_autocast_scope()
+    scope = private_keras.get_autocast_scope()
     return contextlib.nullcontext(), _recomputation(None if scope is None else scope.dtype)
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import keras
 
-# Keras has no public way to it, and a run without a seed moves it on.
-from keras.src.random.seed_generator import global_seed_generator
+from keras_mg._private import keras as private_keras
 
 
 def blame(model: keras.Model, x, training: bool) -> str:
@@ -35,11 +34,9 @@ def find_uncapturable(model: keras.Model, x, training: bool) -> keras.layers.Lay
 
     from keras_mg.training import _torch_graph as torch_graph
 
-    by_depth = getattr(model, "_nodes_by_depth", {})
     nodes = [
         node
-        for depth in sorted(by_depth, reverse=True)
-        for node in by_depth[depth]
+        for node in private_keras.nodes(model)
         if not node.is_input and isinstance(node.operation, keras.layers.Layer)
     ]
     tensors = {id(tensor): tensor for node in nodes for tensor in node.input_tensors}
@@ -73,7 +70,7 @@ def _nothing_moves(model: keras.Model) -> Iterator[None]:
     import torch
 
     moving = [v for v in model.variables if not v.trainable]
-    moving.append(global_seed_generator().state)
+    moving.append(private_keras.global_seed_generator().state)
     before = [v.value.detach().clone() for v in moving]
     # Of all devices, torch would warn.
     devices = {v.value.device for v in moving if v.value.device.type == "cuda"}

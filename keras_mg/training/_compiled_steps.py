@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import keras
 
+from keras_mg._private import keras as private_keras
 from keras_mg.training._blame import blame
 from keras_mg.training._by_shape import MAX_SHAPES, CannotCapture
-from keras_mg.training._forward_step import ForwardStep, PredictStep, clear_losses
+from keras_mg.training._forward_step import ForwardStep, PredictStep
 
 
 class CompiledSteps:
@@ -32,7 +33,7 @@ class CompiledSteps:
         self.variables = list(model.trainable_variables)
         self.parameters = [v.value for v in self.variables]
         self.weights = [w.value for w in model.weights]
-        self.layers = list(model._flatten_layers())
+        self.layers = private_keras.flatten_layers(model)
         self.trainability = self._trainability()
         self.backend = backend
         self.device = self.weights[0].device if self.weights else None
@@ -43,7 +44,7 @@ class CompiledSteps:
         self.update_settings: list = []
         self.updates = 0  # graphs of the update so far
         _make_lists_capturable(model)
-        clear_losses(model)
+        private_keras.clear_losses(model)
 
     def are_stale(self) -> bool:
         """Whether layers were frozen or released since, which Keras's own steps notice, too."""
@@ -118,7 +119,7 @@ class CompiledSteps:
         kept = list(range(len(gradients)))
         if any(missing) and optimizer.built and _applies_as_keras(optimizer):
             # Keras leaves these variables out with a warning, which cannot be captured.
-            optimizer._filter_empty_gradients(gradients, variables)
+            private_keras.filter_empty_gradients(optimizer, gradients, variables)
             kept = [i for i in kept if not missing[i]]
 
         def update(gradients):
@@ -172,7 +173,7 @@ def _settings(optimizer) -> list:
         for name, value in vars(optimizer).items()
         if value is None or isinstance(value, (bool, int, float, str))
     ]
-    own.append(("learning rate", id(getattr(optimizer, "_learning_rate", None))))
+    own.append(("learning rate", id(private_keras.rate_of(optimizer))))
     return own + [setting for part in inner for setting in _settings(part)]
 
 
@@ -181,16 +182,9 @@ def _applies_as_keras(optimizer) -> bool:
     return type(optimizer).apply is keras.optimizers.SGD.apply
 
 
-# Attributes that Keras stores in lists of its own kind, which torch's tracer does not know.
-_LISTS = {
-    keras.layers.BatchNormalization: ("_reduction_axes",),
-    keras.layers.Rescaling: ("scale", "offset"),
-}
-
-
 def _make_lists_capturable(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
-        for kind, names in _LISTS.items():
+    for layer in private_keras.flatten_layers(model):
+        for kind, names in private_keras.TRACKED_LISTS.items():
             for name in names if isinstance(layer, kind) else ():
                 value = getattr(layer, name, None)
                 if isinstance(value, list):

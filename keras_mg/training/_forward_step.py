@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 from keras import tree
 
+from keras_mg._private import keras as private_keras
 from keras_mg.training._by_shape import MAX_SHAPES, ByShape, CannotCapture, Uncaptured
 from keras_mg.training._python_state import LAYER, PythonState
 
@@ -49,7 +50,7 @@ class Step:
         return ByShape(captured, self.backend, **self._options())
 
     def _network(self, x):
-        if self.model._call_has_training_arg:
+        if private_keras.takes_training(self.model):
             return self.model(x, training=self.training)
         return self.model(x)
 
@@ -148,13 +149,11 @@ class ForwardStep(Step):
         return (self._all, self._network_and_loss, self._network)[extent]
 
     def _loss(self, x, y, y_pred, sample_weight):
-        # As Keras's own steps do it: what a subclass overrides must be called the same way.
-        loss = self.model._compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=self.training
-        )
+        loss = private_keras.compute_loss(self.model, x, y, y_pred, sample_weight, self.training)
         samples = next(t for t in tree.flatten(x) if t is not None).shape[0]
-        self.model._loss_tracker.update_state(loss.detach(), sample_weight=samples)
-        clear_losses(self.model)
+        private_keras.track_loss(self.model, loss.detach(), samples)
+        # Those of one step would be inputs of the next one's graph.
+        private_keras.clear_losses(self.model)
         return self.model.optimizer.scale_loss(loss) if self.training else loss
 
     def _logs(self, x, y, y_pred, sample_weight):
@@ -201,8 +200,3 @@ class ForwardStep(Step):
             y_pred = graph.run(x)
             loss = self._loss(x, y, y_pred, sample_weight)
         return loss, self._logs(x, y, y_pred, sample_weight)
-
-
-def clear_losses(model: keras.Model) -> None:
-    """Forget activity losses, which of one step would be an input of the next one's graph."""
-    model._clear_losses()

@@ -12,10 +12,8 @@ import weakref
 from collections.abc import Callable, Mapping
 
 import keras
-from keras.src.trainers.data_adapters import get_data_adapter
 
-# The conversion of Keras itself, so that the logs are Keras's in every respect.
-from keras.src.utils.python_utils import pythonify_logs
+from keras_mg._private import keras as private_keras
 
 
 class LazyLogs(dict):
@@ -35,7 +33,7 @@ class LazyLogs(dict):
         """Make floats of the values, as Keras does."""
         if self._unread:
             self._unread = False
-            super().update(pythonify_logs(dict(super().items())))
+            super().update(private_keras.pythonify_logs(dict(super().items())))
 
     def __iter__(self):
         # Without it, `dict(logs)` and `**logs` would take the values past the methods below.
@@ -77,7 +75,7 @@ class LazyProgbarLogger(keras.callbacks.ProgbarLogger):
 
     def _update_progbar(self, batch, logs=None):
         bar = self.progbar
-        drawn = getattr(bar, "_last_update", 0)
+        drawn = private_keras.last_drawn(bar)
         if self.verbose == 1 and drawn and time.time() - drawn < bar.interval:
             self.seen = batch + 1
         else:
@@ -175,7 +173,7 @@ def call(model: keras.Model, method: Callable, args: tuple, kwargs: dict):
     options["callbacks"] = lazy
     if predicting:
         # Keras looks for an adapter of the data, whose length the callbacks are told.
-        options["x"] = adapter = get_data_adapter(
+        options["x"] = adapter = private_keras.get_data_adapter(
             options["x"], batch_size=options["batch_size"], steps_per_epoch=options["steps"]
         )
         steps = options["steps"] or adapter.num_batches

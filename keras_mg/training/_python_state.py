@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import tree
 
+from keras_mg._private import keras as private_keras
+
 # Kinds of objects, by the extent of the graph from which on they are outside of it.
 METRIC, LOSS, LAYER = 0, 1, 2
 _KNOWN = ("keras", "keras_mg", "torch")
@@ -25,7 +27,8 @@ class PythonState:
     """
 
     def __init__(self, model: keras.Model):
-        parts: list[tuple[int, Any]] = [(LAYER, layer) for layer in model._flatten_layers()]
+        layers = private_keras.flatten_layers(model)
+        parts: list[tuple[int, Any]] = [(LAYER, layer) for layer in layers]
         parts += [(LOSS, loss) for loss in tree.flatten(getattr(model, "loss", None))]
         parts += [(METRIC, metric) for metric in _all_metrics(model.metrics)]
         self.parts = [(kind, part) for kind, part in parts if _is_foreign(part)]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import keras
-import keras.src.backend.torch
 import numpy as np
 import torch
-import torch._dynamo.config
-import torch._inductor.config
 from keras import tree
-from keras.src.utils.backend_utils import DynamicBackend
-from torch._dynamo import lookup_backend
-from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
+
+from keras_mg._private import keras as private_keras
+from keras_mg._private import torch as private_torch
+from keras_mg._private import torch_compiler
 
 # In a graph with a backward pass, inductor's own choice of layouts moves the gradients of kernels
 # from one order to another: on a CPU, a training step of R-MG-18 takes 1.15 times as long. Without
@@ -39,13 +37,11 @@ def _only_tensor_guards(entries) -> list[bool]:
     ]
 
 
-_keras_max = keras.src.backend.torch.numpy.max
-
 # What `_capturing` replaces belongs to the whole process.
 _one_capture = threading.RLock()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     original = getattr(owner, name)
     setattr(owner, name, value)
@@ -55,41 +51,53 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-def _max(x, axis=None, keepdims=False, initial=None):
+def _captured_max(functions) -> Callable:
     """What `keras.ops.max` does, where that does not ask for an attribute that is a method."""
-    x = keras.ops.convert_to_tensor(x)
-    if axis is None or initial is not None or 0 in x.shape:
-        return _keras_max(x, axis=axis, keepdims=keepdims, initial=initial)
-    return keras.ops.amax(x, axis=axis, keepdims=keepdims)
+    original = functions.max
+
+    def captured(x, axis=None, keepdims=False, initial=None):
+        x = keras.ops.convert_to_tensor(x)
+        if axis is None or initial is not None or 0 in x.shape:
+            return original(x, axis=axis, keepdims=keepdims, initial=initial)
+        return torch.amax(x, dim=axis, keepdim=keepdims)
+
+    return captured
 
 
 def _attribute_of_backend(dynamic_backend, name: str):
     """An attribute of a `DynamicBackend`, which imports the backend each time."""
-    if dynamic_backend._backend != "torch":
-        raise RuntimeError(f"a layer computes by the backend {dynamic_backend._backend!r}")
-    return getattr(keras.src.backend.torch, name)
+    used = torch_compiler.name_of(dynamic_backend)
+    if used != "torch":
+        raise RuntimeError(f"a layer computes by the backend {used!r}")
+    return getattr(torch_compiler.backend, name)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _capturing() -> Iterator[None]:
     """Inside, more of Keras can be captured.
 
-    Keras's binary cross-entropy asks for Apple's GPU, and torch's tracer knows the answer for every
-    device but this one. Its maximum and its layers that prepare data do what the tracer refuses, in
-    places where it can be said otherwise. Its layers note on themselves that they were called,
-    which the tracer refuses where a layer is recomputed in the backward pass unless it may leave
-    the second note out.
+    Its layers that prepare data, and before 3.16 its maximum, do what torch's tracer refuses, in
+    places where it can be said otherwise. Before 3.16 its binary cross-entropy asks for Apple's
+    GPU, and the tracer knows the answer for every device but this one. Its layers note on
+    themselves that they were called, which the tracer refuses where a layer is recomputed in the
+    backward pass unless it may leave the second note out.
     """
-    has_mps = torch.backends.mps.is_available()
-
-    with (
-        _one_capture,
-        warnings.catch_warnings(),
-        torch._dynamo.config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True),
-        _replaced(torch.backends.mps, "is_available", lambda: has_mps),
-        _replaced(keras.src.backend.torch.numpy, "max", _max),
-        _replaced(DynamicBackend, "__getattr__", _attribute_of_backend),
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_one_capture)
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(
+            torch_compiler.dynamo_config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True)
+        )
+        replacements: list[tuple] = [
+            (private_keras.DynamicBackend, "__getattr__", _attribute_of_backend)
+        ]
+        functions = torch_compiler.functions_before_3_16()
+        if functions is not None:
+            has_mps = torch.backends.mps.is_available()
+            replacements.append((torch.backends.mps, "is_available", lambda: has_mps))
+            replacements.append((functions, "max", _captured_max(functions)))
+        for replacement in replacements:
+            stack.enter_context(_replaced(*replacement))
         # What torch notices about Keras and the machine. Where warnings are errors, each would end
         # the capture.
         for notice in ("Dynamo detected a call to a `functools.lru_cache`", "TensorFloat32 tensor"):
@@ -122,7 +130,7 @@ def compile_graph(
         on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, torch.Tensor))
         if backend == "inductor" and training and on_cpu:
             options = {**options, "config_patches": _INDUCTOR_TRAINING_ON_CPU}
-        return lookup_backend(backend)(module, inputs, **options)
+        return torch_compiler.lookup_backend(backend)(module, inputs, **options)
 
     compiled = torch.compile(
         _own_code(function),
@@ -137,7 +145,7 @@ def compile_graph(
         nonlocal captured
         if captured:
             return compiled(*arguments)
-        with _capturing(), torch._inductor.config.patch(freezing=constant_weights):
+        with _capturing(), torch_compiler.inductor_config.patch(freezing=constant_weights):
             result = compiled(*arguments)
         captured = True
         return result
@@ -157,7 +165,7 @@ def capture_error(function: Callable, *inputs) -> Exception | None:
     try:
         with torch.enable_grad(), _capturing():
             torch.compile(_own_code(function), fullgraph=True, dynamic=False, backend=stop)(*inputs)
-    except BackendCompilerFailed as error:
+    except torch_compiler.BackendCompilerFailed as error:
         return None if isinstance(error.inner_exception, Captured) else error
     except Exception as error:
         return error  # torch's tracer raises whatever it meets
@@ -210,14 +218,14 @@ def to_tensors(nest, device: torch.device | None):
 
 def reason(error: BaseException) -> str:
     """The first line of what went wrong; of the compiler's backend, what went wrong in there."""
-    if isinstance(error, BackendCompilerFailed):
+    if isinstance(error, torch_compiler.BackendCompilerFailed):
         error = error.inner_exception
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def is_capture_error(error: Exception) -> bool:
     """Whether torch says that it cannot capture or compile, in which case nothing has run."""
-    return isinstance(error, TorchDynamoException)
+    return isinstance(error, torch_compiler.TorchDynamoException)
 
 
 def match_layout(variables: Sequence, others: Sequence) -> None:
@@ -244,5 +252,5 @@ def match_layout(variables: Sequence, others: Sequence) -> None:
 def versions(variables: Sequence) -> list[tuple[int, int]]:
     """What changes when one of `variables` gets another value."""
     # Not `value`, which looks for scopes first: that takes a sixth of a small network's prediction.
-    tensors = [v._value for v in variables]
-    return [(t.data_ptr(), t._version) for t in tensors]
+    tensors = [private_keras.tensor_of(v) for v in variables]
+    return [(t.data_ptr(), private_torch.version(t)) for t in tensors]

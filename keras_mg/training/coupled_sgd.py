@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_mg._private import keras as private_keras
+
 
 @keras.saving.register_keras_serializable(package="keras_mg")
 class CoupledSGD(keras.optimizers.SGD):
@@ -72,7 +74,11 @@ class CoupledSGD(keras.optimizers.SGD):
         """Nothing: the base class shrinks the weights here, apart from the gradient."""
 
     def _decay_of(self, variable) -> float:
-        return self.weight_decay if self.weight_decay and self._use_weight_decay(variable) else 0.0
+        decays = self.weight_decay and private_keras.uses_weight_decay(self, variable)
+        return self.weight_decay if decays else 0.0
+
+    def _velocity(self, variable) -> keras.Variable:
+        return self.momentums[private_keras.variable_index(self, variable)]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         gradient = ops.cast(gradient, variable.dtype)
@@ -80,7 +86,7 @@ class CoupledSGD(keras.optimizers.SGD):
         if decay:
             gradient = ops.add(gradient, ops.multiply(variable, decay))
         if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
+            velocity = self._velocity(variable)
             moved = ops.add(ops.multiply(velocity, self.momentum), gradient)
             self.assign(velocity, moved)
             gradient = (
@@ -102,6 +108,8 @@ class CoupledSGD(keras.optimizers.SGD):
         """
         import torch
 
+        from keras_mg._private import torch as private_torch
+
         decayed: dict[float, tuple[list[int], list]] = {}
         for i, variable in enumerate(variables):
             rows, weights = decayed.setdefault(self._decay_of(variable), ([], []))
@@ -112,16 +120,16 @@ class CoupledSGD(keras.optimizers.SGD):
             steps = list(grads)
             for decay, (rows, weights) in decayed.items():
                 if decay:
-                    sums = torch._foreach_add([steps[i] for i in rows], weights, alpha=decay)
+                    sums = private_torch.foreach_add([steps[i] for i in rows], weights, alpha=decay)
                     for i, gradient in zip(rows, sums, strict=True):
                         steps[i] = gradient
             if self.momentum:
-                velocities = [self.momentums[self._get_variable_index(v)].value for v in variables]
-                torch._foreach_mul_(velocities, self.momentum)
-                torch._foreach_add_(velocities, steps)
+                velocities = [self._velocity(v).value for v in variables]
+                private_torch.foreach_mul_(velocities, self.momentum)
+                private_torch.foreach_add_(velocities, steps)
                 if self.nesterov:
-                    steps = list(torch._foreach_add(steps, velocities, alpha=self.momentum))
+                    steps = list(private_torch.foreach_add(steps, velocities, alpha=self.momentum))
                 else:
                     steps = velocities
-            scaled = torch._foreach_mul(steps, -ops.convert_to_tensor(learning_rate))
-            torch._foreach_add_([variable.value for variable in variables], scaled)
+            scaled = private_torch.foreach_mul(steps, -ops.convert_to_tensor(learning_rate))
+            private_torch.foreach_add_([variable.value for variable in variables], scaled)

@@ -7,11 +7,9 @@ import warnings
 
 import keras
 
-# Keras makes a model out of inputs and outputs by changing the bases of its class, which would
-# change `Model` for whoever subclasses it.
-from keras.src.models.functional import Functional
-
 from keras_mg import ops
+from keras_mg._private import keras as private_keras
+from keras_mg._private.keras import Functional
 from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
@@ -109,7 +107,7 @@ class Model(keras.Model):
                 f'jit_compile must be True, False or "auto". Received: jit_compile={requested!r}'
             )
         super().compile(*args, **kwargs)
-        models = [layer for layer in self._flatten_layers() if isinstance(layer, Model)]
+        models = [layer for layer in private_keras.flatten_layers(self) if isinstance(layer, Model)]
         for model in models:
             model._remat = remat
         if sum(model._find_recomputed_layers() for model in models) == 0 and remat:
@@ -284,10 +282,9 @@ class FunctionalModel(Model, Functional):
     def _release_plan(self) -> dict:
         """For each node, the tensors that no later node reads and that are no output."""
         last = {}
-        for depth in sorted(self._nodes_by_depth, reverse=True):
-            for node in self._nodes_by_depth[depth]:
-                for tensor in node.input_tensors:
-                    last[id(tensor)] = node
+        for node in private_keras.nodes(self):
+            for tensor in node.input_tensors:
+                last[id(tensor)] = node
         kept = {id(tensor) for tensor in self.outputs}
         plan: dict[int, list[int]] = {}
         for tensor, node in last.items():
@@ -304,28 +301,27 @@ class FunctionalModel(Model, Functional):
             object.__setattr__(self, "_released", released)
         known = dict(zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=False))
         del inputs
-        for depth in sorted(self._nodes_by_depth, reverse=True):
-            for node in self._nodes_by_depth[depth]:
-                if node.is_input or any(id(x) not in known for x in node.input_tensors):
-                    continue
-                args, kwargs = node.arguments.fill_in(known)
-                operation = self._get_operation_for_node(node)
-                function = operation_fn(operation)
-                if id(operation) in self._recomputed_layers:
-                    function = _recomputed(function)
-                outputs = function(*args, **kwargs)
-                del args, kwargs
-                known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
-                del outputs
-                for tensor in released.get(id(node), ()):
-                    known.pop(tensor, None)
+        for node in private_keras.nodes(self):
+            if node.is_input or any(id(x) not in known for x in node.input_tensors):
+                continue
+            args, kwargs = node.arguments.fill_in(known)
+            operation = private_keras.operation_of(self, node)
+            function = operation_fn(operation)
+            if id(operation) in self._recomputed_layers:
+                function = _recomputed(function)
+            outputs = function(*args, **kwargs)
+            del args, kwargs
+            known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
+            del outputs
+            for tensor in released.get(id(node), ()):
+                known.pop(tensor, None)
         outputs = [known[id(tensor)] for tensor in self.outputs]
-        return keras.tree.pack_sequence_as(self._outputs_struct, outputs)
+        return keras.tree.pack_sequence_as(private_keras.outputs_structure(self), outputs)
 
 
 def _repeats_itself(layer) -> bool:
     """Whether nothing in a layer that may be recomputed differs in a second call."""
-    parts = layer._flatten_layers()
+    parts = private_keras.flatten_layers(layer)
     return not any(part.activity_regularizer or _moves_on(part) for part in parts)
 
 
@@ -336,7 +332,7 @@ def _moves_on(layer) -> bool:
     # random layer from a counter of its own. A batch norm of Keras's would move its statistics.
     draws = getattr(layer, "seed_generator", None) is not None
     unseeded = type(layer) is keras.layers.Dropout and layer.seed is None
-    return (draws and not unseeded) or bool(layer._non_trainable_variables)
+    return (draws and not unseeded) or bool(private_keras.own_state(layer))
 
 
 def _recomputed(function):

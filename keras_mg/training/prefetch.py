@@ -6,17 +6,14 @@ from collections.abc import Mapping
 
 import keras
 
-# Keras takes an adapter of one's own wherever it takes data.
-from keras.src.trainers.data_adapters import get_data_adapter
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-
+from keras_mg._private import keras as private_keras
 from keras_mg.layers.arguments import positive_int
 
 
-class Prefetched(DataAdapter):
+class Prefetched(private_keras.DataAdapter):
     """What `prefetch` returns."""
 
-    def __init__(self, adapter: DataAdapter, depth: int):
+    def __init__(self, adapter, depth: int):
         self.adapter = adapter
         self.depth = depth
 
@@ -102,7 +99,7 @@ def prefetch(
             "prefetch takes a torch.utils.data.DataLoader or a keras.utils.PyDataset. "
             f"Received: {data!r}"
         )
-    adapter = get_data_adapter(data, shuffle=shuffle, class_weight=class_weight)
+    adapter = private_keras.get_data_adapter(data, shuffle=shuffle, class_weight=class_weight)
     return Prefetched(adapter, positive_int("depth", depth))
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import h5py
 import keras
 import numpy as np
-from keras.src.saving import saving_lib
 
+from keras_mg._private import keras as private_keras
 from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
 
 KERAS_MEMBER = "model.weights.h5"
@@ -42,7 +42,7 @@ HDF5_ERRORS = (
 """What h5py raises when the library beneath it meets damaged structures."""
 
 
-class _NotingStore(saving_lib.H5IOStore):
+class _NotingStore(private_keras.H5IOStore):
     """Stands where Keras expects an HDF5 file to save to; notes (path, variable) pairs."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ def variable_paths(model: keras.Model) -> tuple[list[tuple[str, keras.Variable]]
         the top-level groups (`layers/dense_1`) to layer names.
     """
     store = _NotingStore()
-    saving_lib._save_state(
+    private_keras.save_state(
         model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set()
     )
     order = {id(variable): i for i, variable in enumerate(model.weights)}

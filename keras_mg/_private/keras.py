@@ -1,0 +1,353 @@
+"""What the package uses of Keras's private names, whatever the backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_mg._private.names import Feature, Name, find
+
+_STEPS = (Feature.COMPILED_STEPS,)
+_RUN = (Feature.OWN_GRAPH_RUN,)
+_LOGS = (Feature.LAZY_LOGS,)
+_FILES = (Feature.WEIGHTS_FILES,)
+_DECAY = (Feature.COUPLED_DECAY,)
+
+NAMES = (
+    Name(
+        *("layer", "_flatten_layers", (*_STEPS, *_RUN, Feature.DEPLOY)),
+        why="all layers inside a layer, itself included; Model.layers are those of the first level",
+        watch="a public `flatten_layers`, as trackable objects of TensorFlow have",
+        parameters=("include_self", "recursive"),
+    ),
+    Name(
+        *("graph", "_nodes_by_depth", (*_STEPS, *_RUN, Feature.DEPLOY)),
+        why="the calls of a functional model, in the order in which it makes them",
+        watch="Model.operations with a public way to their nodes",
+    ),
+    Name(
+        *("graph", "_run_through_graph", _RUN),
+        why="overridden, so that tensors go after their last reader",
+        watch="Keras letting go of them itself",
+        parameters=("inputs", "operation_fn", "call_fn"),
+    ),
+    Name(
+        *("graph", "_get_operation_for_node", _RUN),
+        why="the layer of a node, which may be given to the graph later",
+        watch="node.operation being it",
+        parameters=("node",),
+    ),
+    Name(
+        *("graph", "_outputs_struct", _RUN),
+        why="the nest of the outputs; Model.outputs is flat",
+        watch="a public structure beside Model.input and Model.output",
+    ),
+    Name(
+        *("symbolic tensor", "_keras_history", (Feature.DEPLOY,)),
+        why="the layer that made a symbolic tensor",
+        watch="a public producer of a KerasTensor",
+    ),
+    Name(
+        *("sequential", "_functional", (Feature.DEPLOY,)),
+        why="the graph of a sequential model",
+        watch="Sequential being a functional model",
+    ),
+    Name(
+        *("layer", "_non_trainable_variables", _RUN),
+        why="those that a layer holds itself; the public list has its sublayers', too",
+        watch="an argument `recursive` of Layer.non_trainable_variables",
+    ),
+    Name(
+        *("layer", "_get_call_context", _RUN),
+        why="whether a layer's caller trains, which a recomputation must know as well",
+        watch="a public call context",
+        parameters=(),
+    ),
+    Name(
+        *("keras.src.backend.common.variables", "AutocastScope", _RUN),
+        why="a recomputation runs outside of the layer whose weights were cast for it",
+        watch="keras.AutocastScope",
+        parameters=("dtype",),
+    ),
+    Name(
+        *("keras.src.backend.common.variables", "get_autocast_scope", _RUN),
+        why="likewise",
+        watch="likewise",
+        parameters=(),
+    ),
+    Name(
+        *("graph", "_call_has_training_arg", _STEPS),
+        why="whether `call` takes `training`, as Keras's steps ask",
+        watch="Model.__call__ taking `training` whatever `call` does",
+    ),
+    Name(
+        *("compiled model", "_compute_loss", _STEPS),
+        why="Keras's steps call it: it takes old overrides of `compute_loss` without `training`",
+        watch="compute_loss being called by Keras itself",
+        parameters=("x", "y", "y_pred", "sample_weight", "training"),
+    ),
+    Name(
+        *("compiled model", "_loss_tracker", _STEPS),
+        why="the metric `loss`, which a step updates",
+        watch="compute_metrics updating it",
+    ),
+    Name(
+        *("graph", "_clear_losses", _STEPS),
+        why="activity losses of one step would be inputs of the next one's graph",
+        watch="losses returned by a call instead of kept",
+        parameters=(),
+    ),
+    Name(
+        *("graph", "_symbolic_build", _LOGS),
+        why="overridden: `fit` calls it when it knows the number of batches, before callbacks run",
+        watch="a public hook between data and training",
+        parameters=("iterator", "data_batch"),
+    ),
+    Name(
+        *("optimizer", "_filter_empty_gradients", _STEPS),
+        why="drops variables without gradient, with a warning that no graph can hold",
+        watch="Optimizer.apply that takes None",
+        parameters=("grads", "vars"),
+    ),
+    Name(
+        *("optimizer", "_learning_rate", _STEPS),
+        why="the variable or schedule; Optimizer.learning_rate is its value",
+        watch="a public variable",
+    ),
+    Name(
+        *("variable", "_value", _STEPS),
+        why="the tensor; Variable.value looks for scopes first, a sixth of a small prediction",
+        watch="a Variable.value as fast",
+    ),
+    Name(
+        *("keras.src.random.seed_generator", "global_seed_generator", _STEPS),
+        why="what a run without a seed moves on, which a search must not",
+        watch="keras.random.global_seed_generator",
+        parameters=(),
+    ),
+    Name(
+        *("keras.src.utils.backend_utils", "DynamicBackend", _STEPS),
+        why="layers that prepare data find their backend through it, by an import per look-up",
+        watch="its attributes being captured by torch",
+        parameters=("backend",),
+    ),
+    Name(
+        *("optimizer", "_get_variable_index", (*_DECAY, Feature.RATE_ON_DEVICE)),
+        why="where an optimizer keeps a variable's velocity",
+        watch="slots by variable",
+        parameters=("variable",),
+    ),
+    Name(
+        *("optimizer", "_use_weight_decay", _DECAY),
+        why="what `exclude_from_weight_decay` has noted",
+        watch="a public list of it",
+        parameters=("variable",),
+    ),
+    Name(
+        *("optimizer", "_apply_weight_decay", _DECAY),
+        why="overridden: the decay is part of the gradient here",
+        watch="a public choice between coupled and decoupled decay",
+        parameters=("variables",),
+    ),
+    Name(
+        *("optimizer", "_backend_update_step", _DECAY),
+        why="overridden: all variables at once",
+        watch="a public update of all variables",
+        parameters=("grads", "trainable_variables", "learning_rate"),
+    ),
+    Name(
+        *("callback list", "_add_default_callbacks", _LOGS),
+        why="overridden: another progress bar",
+        watch="CallbackList taking a progress bar",
+        parameters=("add_history", "add_progbar"),
+    ),
+    Name(
+        *("callback list", "_configure_async_dispatch", _LOGS),
+        why="overridden: nothing is dispatched to threads, for nothing is read",
+        watch="logs that Keras reads late itself",
+        parameters=("callbacks",),
+    ),
+    Name(
+        *("callback list", "_progbar", _LOGS),
+        why="the progress bar among the callbacks",
+        watch="a public attribute",
+    ),
+    Name(
+        *("progress bar", "_update_progbar", _LOGS),
+        why="overridden: logs are looked at when the bar is drawn",
+        watch="Keras's bar doing so",
+        parameters=("batch", "logs"),
+    ),
+    Name(
+        *("progress bar's own", "_last_update", _LOGS),
+        why="when the bar was drawn last",
+        watch="likewise",
+    ),
+    Name(
+        *("keras.src.utils.python_utils", "pythonify_logs", _LOGS),
+        why="Keras's own conversion, so that the logs are Keras's in every respect",
+        watch="a public one",
+        parameters=("logs",),
+    ),
+    Name(
+        *("keras.src.trainers.data_adapters", "get_data_adapter", (*_LOGS, Feature.PREFETCH)),
+        why="what `fit` makes of its data",
+        watch="a public adapter interface",
+        parameters=(
+            *("x", "y", "sample_weight", "batch_size", "steps_per_epoch"),
+            *("shuffle", "class_weight"),
+        ),
+    ),
+    Name(
+        *("keras.src.trainers.data_adapters.data_adapter", "DataAdapter", (Feature.PREFETCH,)),
+        why="Keras takes an adapter of one's own wherever it takes data",
+        watch="likewise",
+        parameters=(),
+    ),
+    Name(
+        *("keras.src.backend.common.stateless_scope", "in_stateless_scope"),
+        (Feature.STATELESS_SCOPE,),
+        why="under a StatelessScope variables must not change in place",
+        watch="keras.StatelessScope telling whether it is entered",
+        parameters=(),
+    ),
+    Name(
+        *("keras.src.models.functional", "Functional", (*_RUN, Feature.DEPLOY)),
+        why="`keras.Model` makes one of inputs and outputs, of a class by that name",
+        watch="keras.models.Functional",
+        base=keras.Model,
+    ),
+    Name(
+        *("keras.src.saving.saving_lib", "H5IOStore", _FILES),
+        why="a store that takes notes stands in the place of one",
+        watch="a public map from variables to their places in a file",
+        parameters=("path_or_io", "archive", "mode"),
+    ),
+    Name(
+        *("keras.src.saving.saving_lib", "_save_state", _FILES),
+        why="writes to that store",
+        watch="likewise",
+        parameters=(
+            *("saveable", "weights_store", "assets_store", "inner_path", "visited_saveables"),
+        ),
+    ),
+)
+
+
+def _functional_class() -> Any:
+    x = keras.Input((1,), name="x")
+    return type(keras.Model(x, x, name="probe"))
+
+
+# Base classes need a stand-in where they are missing: the module must still import.
+DataAdapter = find("keras.src.trainers.data_adapters.data_adapter", "DataAdapter", object)
+H5IOStore = find("keras.src.saving.saving_lib", "H5IOStore", object)
+DynamicBackend = find("keras.src.utils.backend_utils", "DynamicBackend")
+Functional = find("keras.src.models.functional", "Functional") or _functional_class()
+AutocastScope = find("keras.src.backend.common.variables", "AutocastScope")
+get_autocast_scope = find("keras.src.backend.common.variables", "get_autocast_scope")
+get_data_adapter = find("keras.src.trainers.data_adapters", "get_data_adapter")
+global_seed_generator = find("keras.src.random.seed_generator", "global_seed_generator")
+pythonify_logs = find("keras.src.utils.python_utils", "pythonify_logs")
+save_state = find("keras.src.saving.saving_lib", "_save_state")
+# Where nobody can tell, the way that is right inside such a scope is right outside, too.
+in_stateless_scope = find(
+    "keras.src.backend.common.stateless_scope", "in_stateless_scope", lambda: True
+)
+
+# Attributes that Keras stores in lists of its own kind, which torch's tracer does not know.
+TRACKED_LISTS = {
+    keras.layers.BatchNormalization: ("_reduction_axes",),
+    keras.layers.Rescaling: ("scale", "offset"),
+}
+
+
+def flatten_layers(
+    layer, include_self: bool = True, recursive: bool = True
+) -> list[keras.layers.Layer]:
+    """`layer` and all that it holds, in the order in which they were made."""
+    return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
+
+
+def nodes(model) -> list:
+    """The calls that make up a functional model, in the order of computation; of others, none."""
+    by_depth = getattr(model, "_nodes_by_depth", {})
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def operation_of(model, node):
+    """The layer or operation that a node of a functional model calls."""
+    return model._get_operation_for_node(node)
+
+
+def outputs_structure(model):
+    """The nest that a functional model's outputs are in."""
+    return model._outputs_struct
+
+
+def maker(tensor):
+    """The layer or operation that made a symbolic tensor."""
+    return tensor._keras_history.operation
+
+
+def graph_of(sequential):
+    """The functional model in a sequential one, None where it has none."""
+    return sequential._functional
+
+
+def own_state(layer) -> list[keras.Variable]:
+    """The variables that `layer` holds itself, not through sublayers, and does not train."""
+    return list(layer._non_trainable_variables)
+
+
+def takes_training(model) -> bool:
+    """Whether Keras hands `training` to a model."""
+    return model._call_has_training_arg
+
+
+def compute_loss(model, x, y, y_pred, sample_weight, training: bool):
+    """A model's loss of a batch, called as Keras's own steps do: a subclass may override it."""
+    return model._compute_loss(
+        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+    )
+
+
+def track_loss(model, loss, samples: int) -> None:
+    """Let the metric `loss` see the loss of a batch."""
+    model._loss_tracker.update_state(loss, sample_weight=samples)
+
+
+def clear_losses(model) -> None:
+    """Forget the activity losses of the last call."""
+    model._clear_losses()
+
+
+def filter_empty_gradients(optimizer, gradients, variables) -> None:
+    """Warn of variables without gradient, as Keras does."""
+    optimizer._filter_empty_gradients(gradients, variables)
+
+
+def rate_of(optimizer):
+    """The variable or the schedule that an optimizer takes its rate from."""
+    return getattr(optimizer, "_learning_rate", None)
+
+
+def variable_index(optimizer, variable) -> int:
+    """Where an optimizer keeps what belongs to a variable."""
+    return optimizer._get_variable_index(variable)
+
+
+def uses_weight_decay(optimizer, variable) -> bool:
+    """Whether a variable decays, by `exclude_from_weight_decay`."""
+    return optimizer._use_weight_decay(variable)
+
+
+def tensor_of(variable):
+    """A variable's tensor, whatever scopes there are."""
+    return variable._value
+
+
+def last_drawn(progress_bar) -> float:
+    """When a `keras.utils.Progbar` was drawn last, in seconds as `time.time` has them."""
+    return getattr(progress_bar, "_last_update", 0)

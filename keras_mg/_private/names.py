@@ -1,0 +1,147 @@
+"""What a private name is, and the test whether the installed libraries have it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+import keras
+
+
+class Feature(Enum):
+    """What needs private names, and is left out or refused where they are not there."""
+
+    COMPILED_STEPS = auto()  # else all steps run eagerly, and `jit_compile=True` warns
+    RATE_ON_DEVICE = auto()  # else Keras's own updates, which read the rate on the host
+    OWN_GRAPH_RUN = auto()  # else Keras's, which keeps all outputs; `remat=True` is refused
+    LAZY_LOGS = auto()  # else Keras's logs
+    PREFETCH = auto()  # else `prefetch` is refused
+    DEPLOY = auto()  # else `deploy` is refused
+    WEIGHTS_FILES = auto()  # else `load_weights` is refused
+    COUPLED_DECAY = auto()  # else `CoupledSGD(weight_decay=...)` is refused
+    STATELESS_SCOPE = auto()  # else batch norms always take the slower way
+
+
+@dataclass(frozen=True)
+class Name:
+    """A private name of a library.
+
+    Args:
+        owner: the module that it is in, or the key of one of `example`'s objects.
+        name: the attribute's name.
+        features: what does not work without it.
+        why: why the public interface does not do.
+        watch: the public way that would make it superfluous.
+        parameters: of a function, those that it is called with.
+        base: of a class, one that it must inherit from.
+    """
+
+    owner: str
+    name: str
+    features: tuple[Feature, ...]
+    why: str
+    watch: str
+    parameters: tuple[str, ...] | None = None
+    base: type | None = None
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.name}"
+
+    def find(self) -> Any:
+        """The object.
+
+        Raises:
+            AttributeError, ImportError: if it is not there.
+        """
+        examples = _examples()
+        if self.owner in examples:
+            return getattr(examples[self.owner](), self.name)
+        return getattr(importlib.import_module(self.owner), self.name)
+
+    def is_as_expected(self) -> bool:
+        """Whether it exists, can be called as it is called here, and inherits what it should."""
+        try:
+            value = self.find()
+        except Exception:  # whatever a library of the future raises there
+            return False
+        if self.base is not None:
+            return isinstance(value, type) and issubclass(value, self.base)
+        return self.parameters is None or _takes(value, self.parameters)
+
+
+def _takes(function: Any, parameters: tuple[str, ...]) -> bool:
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return callable(function)  # written in C: it has no signature to look at
+    required = {
+        name
+        for name, parameter in known.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    return required <= set(parameters) <= set(known)
+
+
+def find(module: str, name: str, otherwise: Any = None) -> Any:
+    """The attribute of a module, or `otherwise` where one of the two is not there."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return otherwise
+
+
+def _examples() -> dict[str, Callable[[], Any]]:
+    """Objects whose attributes are looked at; named by hand, so that no counter of Keras moves."""
+    return {
+        "graph": _graph,
+        "node": lambda: next(iter(_graph()._nodes_by_depth.values()))[0],
+        "symbolic tensor": lambda: _graph().output,
+        "sequential": lambda: keras.Sequential([keras.Input((1,), name="x")], name="probe"),
+        "compiled model": _compiled_model,
+        "layer": lambda: keras.layers.Identity(name="probe"),
+        "optimizer": _optimizer,
+        "variable": lambda: keras.Variable([0.0], name="probe"),
+        "callback list": lambda: keras.callbacks.CallbackList([], add_progbar=True),
+        "progress bar": lambda: keras.callbacks.ProgbarLogger(),
+        "progress bar's own": lambda: keras.utils.Progbar(1, verbose=0),
+    }
+
+
+@functools.cache
+def _graph() -> Any:
+    x = keras.Input((1,), name="x")
+    return keras.Model(x, x, name="probe")
+
+
+@functools.cache
+def _compiled_model() -> Any:
+    x = keras.Input((1,), name="x")
+    model = keras.Model(x, x, name="probe")
+    model.compile(loss="mse", optimizer=_optimizer())
+    return model
+
+
+@functools.cache
+def _optimizer() -> Any:
+    return keras.optimizers.SGD(name="probe")
+
+
+@functools.cache
+def missing(feature: Feature) -> tuple[str, ...]:
+    """The private names that `feature` needs and the installed Keras and torch do not have."""
+    from keras_mg._private import keras as private_keras
+
+    names = list(private_keras.NAMES)
+    if keras.backend.backend() == "torch":
+        from keras_mg._private import torch as private_torch
+        from keras_mg._private import torch_compiler
+
+        names += (*private_torch.NAMES, *torch_compiler.NAMES)
+    needed = [name for name in names if feature in name.features]
+    return tuple(str(name) for name in needed if not name.is_as_expected())

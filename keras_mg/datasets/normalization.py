@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import keras
 import numpy as np
 
-from keras_mg.applications.preprocessing import normalize
+from keras_mg.layers.arguments import standardize_data_format
+from keras_mg.ops import constant_like
 
 # Images are summed this many at a time: the squares of a whole data set would not fit.
 _CHUNK = 1000
@@ -44,7 +46,20 @@ class Normalizer:
         Raises:
             ValueError: if the images are not of the shape that the mean has.
         """
-        return normalize(x, self.mean, self.std, data_format)
+        data_format = standardize_data_format(data_format)
+        mean, std = (_as_image(array, data_format) for array in (self.mean, self.std))
+        shape, expected = tuple(x.shape)[-3:], mean.shape
+        if any(of not in (1, side) for side, of in zip(shape, expected, strict=False)):
+            raise ValueError(
+                f"The images must have the shape of the mean, {expected} ({data_format}; 1 is for "
+                f"any). Received shape: {tuple(x.shape)}"
+            )
+        if isinstance(x, np.ndarray):
+            dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype("float32")
+            return ((x.astype(dtype) - mean) / std).astype(dtype)
+        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+            x = keras.ops.cast(x, keras.config.floatx())
+        return (x - constant_like(mean, x)) / constant_like(std, x)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -112,3 +127,11 @@ class MeanImage:
             squares += int(np.square(chunk).sum())
         variance = squares / images.size - (total.sum() / images.size) ** 2
         return Normalizer(total / len(images), np.sqrt(variance))
+
+
+def _as_image(statistics: np.ndarray, data_format: str) -> np.ndarray:
+    """Three axes that broadcast against an image's."""
+    image = statistics.reshape((1,) * (3 - statistics.ndim) + statistics.shape)
+    if data_format == "channels_first":
+        image = np.ascontiguousarray(np.moveaxis(image, -1, 0))
+    return image

@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +25,27 @@ FITTED = "settings.npz"
 
 class InterruptedRunError(ValueError):
     """The output folder holds an interrupted run that cannot go on as asked."""
+
+
+def check_folder(folder: Path, names: Sequence[str]) -> list[str]:
+    """Makes an output folder, and finds out whether files of these names can be written to it.
+
+    Returns:
+        The names that are there already.
+
+    Raises:
+        OSError: if one of them cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"Cannot write to the output folder {folder}: {error}") from error
+    for name in names:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(f"{folder / name} is a directory, and a file of that name due")
+    return [name for name in names if (folder / name).exists()]
 
 
 def holds_interrupted_run(folder: Path) -> bool:

@@ -27,6 +27,7 @@ class Splits(NamedTuple):
     validation: keras.utils.PyDataset | None
     test: keras.utils.PyDataset
     sizes: dict[str, int]  # images of each
+    description: str  # for people
     classes: int  # or maps
     fitted: dict[str, np.ndarray]  # arrays that were fitted to the training images, by name
     place: str | None  # where the batches are made, "host" or "device"
@@ -102,15 +103,26 @@ class LabelledImages:
         def plain(images: Images):
             return make(images, normalizer, _EVALUATION_BATCH, sampling="sequence")
 
+        sizes = {
+            "train": len(train.labels),
+            "validation": 0 if held is None else len(held.labels),
+            "test": len(test.labels),
+        }
+        description = (
+            f"{self.dataset}, {sizes['train']:,} images to train on, {sizes['validation']:,} to "
+            f"validate, {sizes['test']:,} others to test once at the end."
+        )
+        if not self.needs_folder:
+            description += (
+                "\nThe embedded digits of scikit-learn stand in for real data: this shows that the "
+                "recipe runs and learns, no published figure."
+            )
         return Splits(
             make(train, normalizer, batch_size, self.augmentation, self.sampling, seed),
             None if held is None else plain(held),
             plain(test),
-            {
-                "train": len(train.labels),
-                "validation": 0 if held is None else len(held.labels),
-                "test": len(test.labels),
-            },
+            sizes,
+            description,
             1 + int(max(train.labels.max(), test.labels.max())),
             normalizer.arrays,
             "host" if make is images_on("host") else "device",
@@ -181,4 +193,11 @@ class DigitCanvases:
         validation, test = (
             ScatteredDigits(split, counts[split], batch_size) for split in ("validation", "test")
         )
-        return Splits(train, validation, test, counts, NUM_CLASSES, {}, None)
+        digits, others = (len(data.scatterer.digits.labels) for data in (train, test))
+        description = (
+            f"{counts['train']:,} new canvases per epoch, drawn from {digits:,} handwritten "
+            f"digits; {counts['test']:,} canvases of {others:,} other digits to test at the end."
+        )
+        return Splits(
+            train, validation, test, counts, description, NUM_CLASSES, fitted={}, place=None
+        )

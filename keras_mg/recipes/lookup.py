@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 
-from keras_mg.recipes import igc, mgnet, resnet
+from keras_mg.recipes import igc, mgnet, resnet, segmentation
 from keras_mg.recipes.recipe import Recipe
 
-_BY_NAME = {r.name: r for family in (igc, mgnet, resnet) for r in family.RECIPES}
+FAMILIES = (segmentation, igc, mgnet, resnet)
+_BY_NAME = {recipe.name: recipe for family in FAMILIES for recipe in family.RECIPES}
 
 
 def list_recipes(pattern: str = "*") -> list[str]:

@@ -49,13 +49,12 @@ class Recipe:
     loss: Callable[[], keras.losses.Loss] = CROSS_ENTROPY
     metrics: tuple[Callable[[], keras.metrics.Metric], ...] = (ACCURACY,)
     restarts_velocity: bool = False  # at the beginning of every epoch
-    claims: Mapping[str, float] = dataclasses.field(
-        default_factory=dict
-    )  # published figures, by metric
+    # Published figures, by metric.
+    claims: Mapping[str, float] = dataclasses.field(default_factory=dict)
     differs: tuple[str, ...] = ()  # in what the run differs from the published one
-    pictures: Mapping[str, Callable] = dataclasses.field(
-        default_factory=dict
-    )  # by file; see `train`
+    # By file: called with the path, the model, the test batches and their figures.
+    pictures: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
+    remarks: Callable[[dict], str] | None = None  # on the result, for people
 
     def __post_init__(self):
         positive_int("epochs", self.epochs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,8 +91,18 @@ def train(
     """
     begun = time.perf_counter()
     folder = Path(output_dir).expanduser()
+    # What would stop a run after hours stops it here.
+    earlier = _runs.check_folder(folder, [*_runs.FILES, *recipe.pictures])
+    if recipe.pictures and importlib.util.find_spec("matplotlib") is None:
+        raise ImportError(
+            'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
+            '[data]"'
+        )
     keras.utils.set_random_seed(seed)
-    model = recipe.network()
+    try:
+        model = recipe.network()
+    except TypeError as error:
+        raise ValueError(f"Recipe {recipe.name!r}: {error}") from error
     data = recipe.data.open(
         recipe.batch_size,
         seed,
@@ -110,9 +122,8 @@ def train(
         "trainable_parameters": trainable_parameters(model),
     }
     recorded = json.loads(json.dumps(recorded))  # as it will be read: tuples are lists
-    folder.mkdir(parents=True, exist_ok=True)
     resumed_after = _runs.resume_or_begin(folder, recorded, data.fitted)
-    report(_opening(recipe, data, model, folder, resumed_after))
+    report(_opening(recipe, data, model, folder, earlier, resumed_after))
 
     model.compile(
         optimizer=recipe.optimizer(recipe.schedule.rate(len(data.train), recipe.epochs)),
@@ -175,15 +186,19 @@ def _fit(
     if recipe.restarts_velocity:
         callbacks.append(RestartVelocity())
     try:
-        model.fit(
-            data.train,
-            epochs=recipe.epochs,
-            validation_data=data.validation,
-            # Each epoch's order is the data's own; Keras's shuffling would not repeat on a resume.
-            shuffle=False,
-            verbose=verbose,
-            callbacks=callbacks,
-        )
+        with warnings.catch_warnings():
+            # A grid that a block drops has been computed for nothing, and its weights get no
+            # gradient: P-MG was published so, and its parameter count includes them.
+            warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+            model.fit(
+                data.train,
+                epochs=recipe.epochs,
+                validation_data=data.validation,
+                # Each epoch's order is the data's own; Keras's would not repeat on a resume.
+                shuffle=False,
+                verbose=verbose,
+                callbacks=callbacks,
+            )
     finally:
         if log.csv_file is not None:
             log.csv_file.close()  # Keras closes it only at the end of an undisturbed training
@@ -229,31 +244,36 @@ def _check(model: keras.Model, data: Splits) -> None:
         )
 
 
-def _opening(recipe, data, model, folder, resumed_after) -> str:
+def _opening(recipe, data, model, folder, earlier, resumed_after) -> str:
     """What is about to be trained on what, in a few lines."""
-    sizes = data.sizes
     lines = [
-        f"Data: {sizes['train']:,} images to train on, {sizes['validation']:,} to validate, "
-        f"{sizes['test']:,} others to test once at the end.",
+        f"Data: {data.description}",
         f"Network: {model.name}, {trainable_parameters(model):,} trainable parameters.",
         f"Recipe: {recipe.name}, {recipe.epochs} epochs of {len(data.train):,} steps of "
         f"{recipe.batch_size}.",
     ]
     lines += [f"Not as published: {difference}" for difference in recipe.differs]
     if resumed_after is not None:
-        lines.append(f"Going on after epoch {resumed_after} of the run that {folder} holds.")
+        lines.append(f"{folder} holds an interrupted run: going on after epoch {resumed_after}.")
+    elif earlier:
+        lines.append(
+            f"{folder} holds {', '.join(earlier)} of an earlier run: replaced after training."
+        )
     return "\n".join(lines)
 
 
 def _closing(recipe, result, folder) -> str:
     """What was measured, and where it is."""
-    figures = ", ".join(f"{name} {value:.4f}" for name, value in result["test"].items())
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result["test"].items()))
+    claims = "".join(f"; published {name} {value:.4f}" for name, value in recipe.claims.items())
+    files = [name for name in (*_runs.FILES, *recipe.pictures) if (folder / name).exists()]
     lines = [
         f"After the last of {recipe.epochs} epochs, on {result['images']['test']:,} test images: "
-        f"{figures}; {result['seconds']:.0f} s.",
-        *(f"Published: {name} {value:.4f}" for name, value in recipe.claims.items()),
-        f"The saved model, loaded back, does the same (largest difference "
+        f"{figures}{claims}; {result['seconds']:.0f} s.",
+        "The saved model, loaded back, does the same (largest difference "
         f"{result['difference_after_reload']:g}).",
-        f"Written to {folder.resolve()}",
+        f"Written to {folder.resolve()}: {', '.join(files)}",
     ]
+    if recipe.remarks is not None:
+        lines += ["", recipe.remarks(result)]
     return "\n".join(lines)

@@ -57,7 +57,10 @@ def test_what_is_stored_normalises_as_before(tmp_path):
 
 def test_images_of_another_shape():
     normalizer = MeanImage().fit(images(6).images)
-    with pytest.raises(ValueError, match=r"the mean image has shape \(7, 5, 3\).*\(2, 8, 8, 3\)"):
+    message = r"shape of the mean, \(7, 5, 3\) \(channels_last.*Received shape: \(2, 8, 8, 3\)"
+    with pytest.raises(ValueError, match=message):
         normalizer(np.zeros((2, 8, 8, 3)), "channels_last")
-    with pytest.raises(ValueError, match=r"the mean image has shape \(3, 7, 5\)"):
+    with pytest.raises(ValueError, match=r"shape of the mean, \(3, 7, 5\) \(channels_first"):
         normalizer(np.zeros((2, 3, 8, 8)), "channels_first")
+    with pytest.raises(ValueError, match=r"shape of the mean, \(1, 1, 3\)"):
+        Normalizer([1.0] * 3, [1.0] * 3)(np.zeros((2, 8, 8, 1)), "channels_last")

@@ -127,7 +127,7 @@ def test_a_run_measures_what_it_saves(tmp_path, recipe):
     opening, closing = said
     assert "57 images to train on, 12 to validate, 30 others to test" in opening
     assert "4 epochs of 4 steps of 16" in opening
-    assert f"on 30 test images: accuracy {right.mean():.4f}" in closing
+    assert f"on 30 test images: accuracy {right.mean():.4f}, loss" in closing
     assert str(folder) in closing
 
 
@@ -170,7 +170,7 @@ def test_a_resumed_run_ends_where_it_would_have_ended(tmp_path, interrupt, recip
     assert names(tmp_path / "parts") == left
     said = []
     result = run(tmp_path / "parts", recipe, augment_on=place, report=said.append)
-    assert f"Going on after epoch {epoch}" in said[0]
+    assert f"holds an interrupted run: going on after epoch {epoch}" in said[0]
     assert names(tmp_path / "parts") == TRAINED
     assert result["resumed_after_epochs"] == epoch
     same_weights(tmp_path / "parts", tmp_path / "whole")

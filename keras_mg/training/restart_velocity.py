@@ -27,18 +27,18 @@ class RestartVelocity(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):
-        if not getattr(self._optimizer, "momentum", 0):
+        optimizer = _with_velocity(self.model.optimizer)
+        if not getattr(optimizer, "momentum", 0):
             raise ValueError(
                 "RestartVelocity needs an optimizer with momentum, such as CoupledSGD(momentum="
-                f"0.9). Received: {self._optimizer!r}"
+                f"0.9). Received: {optimizer!r}"
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        for velocity in self._optimizer.momentums:
+        for velocity in _with_velocity(self.model.optimizer).momentums:
             velocity.assign(keras.ops.zeros_like(velocity))
 
-    @property
-    def _optimizer(self):
-        optimizer = self.model.optimizer
-        # Mixed float16 wraps the optimizer that has the velocity.
-        return getattr(optimizer, "inner_optimizer", optimizer)
+
+def _with_velocity(optimizer):
+    # Mixed float16 wraps the optimizer that has the velocity.
+    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -12,7 +12,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from keras_mg.applications import multigrid_dense, multigrid_unet
+from keras_mg.applications import SegPMG, SegUNet
 from keras_mg.metrics.mean_iu import MeanIU
 from keras_mg.recipes.data import DigitCanvases
 from keras_mg.recipes.recipe import Recipe
@@ -26,8 +26,8 @@ LEARNED = 0.5  # mean IU
 # What the last batch norm's shift starts at. About 1.5% of the pixels of a map belong to its digit,
 # and sigmoid(-4) is 1.8%: the network starts from "nothing here" instead of having to learn it.
 OUTPUT_BIAS = -4.0
-_P_MG = partial(multigrid_dense.SegPMG, outputs=10, output_bias=OUTPUT_BIAS)
-_U_NET = partial(multigrid_unet.SegUNet, outputs=10, output_bias=OUTPUT_BIAS)
+_P_MG = partial(SegPMG, outputs=10, output_bias=OUTPUT_BIAS)
+_U_NET = partial(SegUNet, outputs=10, output_bias=OUTPUT_BIAS)
 NETWORKS = {
     # 16 channels on each of the four grids.
     "segment-digits": partial(_P_MG, filters=(16, 16, 16, 16)),

@@ -55,6 +55,8 @@ class AugmentedImages(keras.utils.PyDataset):
             drawn with replacement. Defaults to "shuffle".
         seed: int of at least 0, of order and augmentation. Defaults to 0.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
+        steps_per_epoch: int, another number of batches, where they are drawn with replacement.
+            Defaults to None.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Output shape:
@@ -85,6 +87,7 @@ class AugmentedImages(keras.utils.PyDataset):
         sampling: Literal["shuffle", "replacement", "sequence"] = "shuffle",
         seed: int = 0,
         data_format: str | None = None,
+        steps_per_epoch: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -104,7 +107,15 @@ class AugmentedImages(keras.utils.PyDataset):
         self.sampling = one_of("sampling", sampling, SAMPLINGS)
         self.seed = int(seed)
         self.data_format = standardize_data_format(data_format)
+        if steps_per_epoch is not None and sampling != "replacement":
+            raise ValueError(
+                "steps_per_epoch is for images that are drawn with replacement. "
+                f"Received: steps_per_epoch={steps_per_epoch}, sampling={sampling!r}"
+            )
         self._count = len(labels)
+        self._steps = positive_int(
+            "steps_per_epoch", steps_per_epoch or math.ceil(self._count / self.batch_size)
+        )
         self._images, self._labels = self._put(images), self._put(labels)
         self.epoch = 0
 
@@ -137,7 +148,7 @@ class AugmentedImages(keras.utils.PyDataset):
         return rng.permutation(rows) if self.sampling == "shuffle" else rows
 
     def __len__(self) -> int:
-        return math.ceil(self._count / self.batch_size)
+        return self._steps
 
     def __getitem__(self, index: int):
         if not -len(self) <= index < len(self):

@@ -42,6 +42,7 @@ class LabelledImages:
         preprocessing: `ChannelStatistics`, or `MeanImage`, which is fitted to the training images.
         augmentation: what happens to training images, or None.
         sampling: how an epoch draws its images; see `AugmentedImages`. Defaults to "shuffle".
+        steps_per_epoch: int, where it is not the images that decide; likewise.
 
     Example:
 
@@ -57,6 +58,7 @@ class LabelledImages:
     preprocessing: ChannelStatistics | MeanImage
     augmentation: ShiftAndFlip | None = None
     sampling: Literal["shuffle", "replacement", "sequence"] = "shuffle"
+    steps_per_epoch: int | None = None
 
     @property
     def needs_folder(self) -> bool:
@@ -118,7 +120,15 @@ class LabelledImages:
                 "recipe runs and learns, no published figure."
             )
         return Splits(
-            make(train, normalizer, batch_size, self.augmentation, self.sampling, seed),
+            make(
+                train,
+                normalizer,
+                batch_size,
+                self.augmentation,
+                self.sampling,
+                seed,
+                steps_per_epoch=self.steps_per_epoch,
+            ),
             None if held is None else plain(held),
             plain(test),
             sizes,

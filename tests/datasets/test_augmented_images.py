@@ -96,6 +96,10 @@ def test_drawing_with_replacement(make):
     assert counts.min() > 30  # 64 expected
     assert counts.max() < 105
     assert len(epoch_of(make(images(48), batch_size=16, sampling="replacement"))[1]) == 48
+    longer = make(data, batch_size=16, sampling="replacement", steps_per_epoch=7)
+    assert len(epoch_of(longer)[1]) == 7 * 16
+    with pytest.raises(ValueError, match="is for images that are drawn with replacement. .*=7, sa"):
+        make(data, steps_per_epoch=7)
 
 
 def test_neither_is_the_data_itself(make):

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 from functools import partial
 
 import keras
 import pytest
 
 from keras_mg.datasets import ChannelStatistics, MeanImage, ShiftAndFlip
-from keras_mg.recipes import Recipe, get_recipe, list_recipes
+from keras_mg.recipes import GeometricDecay, Recipe, StepDecay, get_recipe, list_recipes
 from keras_mg.training import CoupledSGD
 
 # epochs, batch, momentum, Nesterov, weight decay
@@ -41,6 +42,27 @@ def test_settings(name, expected, augmentation):
     assert recipe.name == name
 
 
+def test_the_multigrid_networks_are_trained_as_released():
+    plain, residual = (get_recipe(f"{name}-cifar100") for name in ("mg11", "rmg12"))
+    for recipe in (plain, residual):
+        optimizer = recipe.optimizer(0.1)
+        found = (optimizer.momentum, optimizer.nesterov, optimizer.weight_decay)
+        assert found == (0.9, False, 5e-4)
+        assert recipe.restarts_velocity
+        assert recipe.epochs == 200
+        assert recipe.differs
+    assert plain.optimizer(0.1).gradient_accumulation_steps is None
+    assert residual.optimizer(0.1).gradient_accumulation_steps == 2
+    assert (plain.batch_size, plain.data.steps_per_epoch) == (128, 300)
+    assert (residual.batch_size, residual.data.steps_per_epoch) == (64, 600)
+    assert plain.schedule == GeometricDecay(0.1, 1e-4)
+    assert residual.schedule == StepDecay(0.1, drops=(60, 120, 160), factor=0.2)
+    assert plain.claims == {"accuracy": 0.7161}
+    others = [r for r in map(get_recipe, list_recipes()) if r not in (plain, residual)]
+    assert {r.name.split("-")[0] for r in others if r.restarts_velocity} >= {"pmg9", "vgg6"}
+    assert not any(r.restarts_velocity for r in others if "cifar100" not in r.name)
+
+
 def test_how_images_are_normalised_and_drawn():
     igc, mgnet, resnet = (
         get_recipe(f"{name}-cifar10").data for name in ("igc-resnet", "mgnet", "resnet20")
@@ -61,7 +83,10 @@ def test_digits_are_not_mirrored(name):
         assert not data.augmentation.flip
 
 
-@pytest.mark.parametrize("name", [n for n in list_recipes() if "110" not in n and "56" not in n])
+SMALL = [name for name in list_recipes() if not re.search("cifar100|110|56", name)]
+
+
+@pytest.mark.parametrize("name", [*SMALL, "igc-resnet-cifar100", "mg6-cifar100"])
 def test_every_recipe_builds_its_network_and_is_recorded(name):
     recipe = get_recipe(name)
     if "mgnet" in name:  # the arguments are the same for few channels

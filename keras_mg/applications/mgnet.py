@@ -12,11 +12,17 @@ algebra (see `MgNetSmoother`) and spares half of A's convolutions; `stem="imagen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
 import keras
 
-from keras_mg.applications import constructor, imagenet, preprocessing
+from keras_mg.applications import _preprocessing
+from keras_mg.applications._builder import classifier
+from keras_mg.applications._imagenet import decode_predictions as decode_predictions
+from keras_mg.applications._records import Form, PublishedFigure, network
 from keras_mg.layers import (
     ConvNormActivation,
     MaxPool,
@@ -25,6 +31,11 @@ from keras_mg.layers import (
     arguments,
 )
 from keras_mg.layers.initializers import torch_uniform
+from keras_mg.training import Model
+
+FAMILY = "MgNet"
+CIFAR_TABLES = "MgNet papers, tables of CIFAR results"
+IMAGENET_TABLES = "MgNet papers, tables of ImageNet results"
 
 # Mean and standard deviation of each channel in 0..1, as the authors normalise.
 STATISTICS = {
@@ -36,8 +47,6 @@ STATISTICS = {
 
 # Stem: shape of the published image, and whether it starts with the ImageNet reduction by 4.
 STEMS = {"cifar": (32, 32, 3), "mnist": (28, 28, 1), "imagenet": (224, 224, 3)}
-
-decode_predictions = imagenet.decode_predictions
 
 
 def preprocess_input(x, data_format: str | None = None, dataset: str = "cifar100"):
@@ -57,7 +66,7 @@ def preprocess_input(x, data_format: str | None = None, dataset: str = "cifar100
             `dataset` is none of these.
     """
     mean, std = STATISTICS[arguments.one_of("dataset", dataset, tuple(STATISTICS))]
-    return preprocessing.normalize(x, [255 * m for m in mean], [255 * s for s in std], data_format)
+    return _preprocessing.normalize(x, [255 * m for m in mean], [255 * s for s in std], data_format)
 
 
 def _trunk(iterations, filters, share_smoother, stem, images, common):
@@ -91,25 +100,66 @@ def _trunk(iterations, filters, share_smoother, stem, images, common):
     return levels
 
 
+def _mgnet(network: str, iterations, filters, share_smoother: bool, stem: str, **shared) -> Model:
+    iterations = arguments.positive_ints("iterations", iterations)
+    filters = arguments.per_grid("filters", filters, len(iterations), of="`iterations`")
+    image = STEMS[arguments.one_of("stem", stem, tuple(STEMS))]
+    smallest = 2 ** (len(iterations) - 1) * (4 if stem == "imagenet" else 1)
+    trunk = partial(_trunk, iterations, filters, share_smoother, stem)
+    return classifier(network, trunk, image, zero_bias=False, smallest_side=smallest, **shared)
+
+
+PARAMETERS = PublishedFigure("parameters", 8.2, "million", None, CIFAR_TABLES)
+# Published without saying which stem; the released code has the 3x3 one alone.
+WIDE = {
+    "iterations": (3, 4, 6, 3),
+    "filters": (128, 256, 512, 1024),
+    "share_smoother": False,
+    "classes": 1000,
+}
+WIDE_FIGURES = (
+    PublishedFigure("parameters", 71.3, "million", None, IMAGENET_TABLES),
+    PublishedFigure("accuracy", 78.59, "%", "ImageNet", IMAGENET_TABLES),
+)
+
+
+@network(
+    FAMILY,
+    STEMS["cifar"],
+    100,
+    Form(
+        8_301_924,
+        figures=(PARAMETERS, PublishedFigure("accuracy", 79.94, "%", "CIFAR-100", CIFAR_TABLES)),
+    ),
+    Form(
+        8_278_794,
+        {"classes": 10},
+        figures=(PARAMETERS, PublishedFigure("accuracy", 96.00, "%", "CIFAR-10", CIFAR_TABLES)),
+        classes=10,
+    ),
+    Form(10_661_220, {"share_smoother": False}),
+    Form(71_255_144, WIDE, WIDE_FIGURES, classes=1000),
+    Form(71_270_504, {**WIDE, "stem": "imagenet"}, WIDE_FIGURES, STEMS["imagenet"], 1000),
+)
 def MgNet(
     iterations: Sequence[int] = (2, 2, 2, 2),
     filters: int | Sequence[int] = 256,
     share_smoother: bool = True,
-    stem: str = "cifar",
+    stem: Literal["cifar", "mnist", "imagenet"] = "cifar",
     include_top: bool = True,
-    weights=None,
-    input_tensor=None,
-    input_shape: tuple[int | None, ...] | None = None,
-    pooling: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
     classifier_activation: str | Callable | None = "softmax",
     name: str = "mgnet",
     *,
     skip_mismatch: bool = False,
     pyramid_outputs: bool = False,
-    data_format: str | None = None,
-    dtype=None,
-) -> keras.Model:
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
     """MgNet: a convolutional network in the form of a multigrid solver.
 
     On each grid, iterations `u <- u + relu(BN(B(relu(BN(f - A(u))))))` smooth a feature u towards
@@ -124,69 +174,28 @@ def MgNet(
             papers) or each has its own (B^{l,i}). Defaults to True.
         stem: "cifar" or "mnist" (3x3 convolution) or "imagenet" (7x7 convolution with strides 2
             and a max-pooling). Defaults to "cifar".
-        include_top: bool, whether the network ends in its classifier. Defaults to True.
-        weights: None (random initialisation) or the path or address of a weights file of any
-            format that `keras_mg.weights.load` reads. Defaults to None.
-        input_tensor: Keras tensor to use as the image input, or None. Defaults to None.
-        input_shape: tuple, shape of an image without the batch axis, in `data_format`; a side may
-            be None. With J grids, sides are at least 2**(J - 1), with the ImageNet stem four times
-            that. Defaults to the stem's data set (32x32x3, 28x28x1, 224x224x3), without the top
-            to sides of None.
-        pooling: without the top: None gives the last feature map, "avg" and "max" its global
-            average or maximum. Defaults to None.
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`. With J
+            grids, its sides are at least 2**(J - 1), with the ImageNet stem four times that.
+            Defaults to the stem's data set (32x32x3, 28x28x1, 224x224x3), without the top to
+            sides of None.
         classes: int, number of classes. Defaults to 100.
-        classifier_activation: activation of the classifier; None gives logits. Defaults to
-            "softmax".
-        name: str, name of the model. Defaults to "mgnet".
-        skip_mismatch: bool, whether layers that do not fit the weights file keep their own
-            weights, with a warning, instead of raising: for a new classifier on a whole network.
-            Defaults to False.
-        pyramid_outputs: bool, without the top: whether the output is a dict with the feature map
-            of each grid, named by its level: "P0" at the image's side, "P1" at half of it and so
-            on. Defaults to False.
-        data_format: "channels_last", "channels_first" or None for Keras's global setting.
-        dtype: dtype or dtype policy of the layers ("mixed_bfloat16", ...) or None for Keras's
-            global policy. The classifier itself computes in the policy's variable dtype.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
 
     Returns:
         A functional `keras_mg.Model`, which is a `keras.Model`.
 
     Raises:
-        ValueError: if an argument is not of its kind, if `filters` and `iterations` disagree on the
-            number of grids, or if the weights are of another network.
+        ValueError: if an argument is not of its kind, if `filters` and `iterations` disagree on
+            the number of grids, or if the weights are of another network.
+        TypeError: if there is no such argument.
 
     Example:
         >>> import keras_mg
-        >>> model = keras_mg.applications.MgNet(filters=16, classes=10)
-        >>> model.output_shape
+        >>> keras_mg.applications.MgNet(filters=16, classes=10).output_shape
         (None, 10)
 
     Reference:
         - [MgNet, He and Xu, 2019](https://arxiv.org/abs/1901.10415)
     """
-    iterations = arguments.positive_ints("iterations", iterations)
-    filters = arguments.per_grid("filters", filters, len(iterations), of="`iterations`")
-    arguments.one_of("stem", stem, tuple(STEMS))
-
-    def trunk(images, common):
-        return _trunk(iterations, filters, share_smoother, stem, images, common)
-
-    return constructor.classifier(
-        "MgNet",
-        trunk,
-        STEMS[stem],
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name,
-        skip_mismatch=skip_mismatch,
-        pyramid_outputs=pyramid_outputs,
-        data_format=data_format,
-        dtype=dtype,
-        zero_bias=False,
-        smallest_side=2 ** (len(iterations) - 1) * (4 if stem == "imagenet" else 1),
-    )
+    return _mgnet("MgNet", **locals())

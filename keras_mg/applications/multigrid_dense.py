@@ -1,34 +1,41 @@
-"""Multigrid networks that map an image to maps of its size.
+"""Multigrid networks that map an image to maps of its size, and the U-Nets beside them.
 
 Paper: Ke, Maire, Yu, "Multigrid Neural Architectures", CVPR 2017, https://arxiv.org/abs/1611.07661.
 Original code: Torch7, https://github.com/buttomnutstoast/Multigrid-Neural-Architectures. This file
 is written from the description of the networks and holds none of it.
 
-Different from the released networks: nothing in the arithmetic.
+Different from the released networks: nothing in the arithmetic. (The released U-Net rounds down
+where it pools; its sides are multiples of 8, so that nothing is rounded.)
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import keras
 
-from keras_mg.applications import constructor, preprocessing, signatures
-from keras_mg.applications.multigrid import REFERENCE
-from keras_mg.applications.signatures import Option
-from keras_mg.layers import MultigridConv, MultigridInput, MultigridResidual, arguments
+from keras_mg.applications import _builder, _preprocessing
+from keras_mg.applications._records import Form, network
+from keras_mg.layers import (
+    MultigridConv,
+    MultigridInput,
+    MultigridPool,
+    MultigridResidual,
+    MultigridTransposedConv,
+    arguments,
+)
+from keras_mg.layers.initializers import unit_uniform
+from keras_mg.training import Model
+
+FAMILY = "dense multigrid"
+SHAPE = (64, 64, 1)
 
 # Statistics of the cluttered MNIST canvas in 0..1, as the authors normalise all their tasks.
 MEAN = 0.1141
 STD = 0.2746
-
-PLAIN_EPSILON = 1e-3
-RESIDUAL_EPSILON = 1e-5
-INPUT_SHAPE = (64, 64, 1)
-FILTERS = (64, 32, 16, 8)
 
 
 def preprocess_input(x, data_format: str | None = None):
@@ -46,171 +53,63 @@ def preprocess_input(x, data_format: str | None = None):
     Raises:
         ValueError: if `x` is not 3D or 4D or has not one channel.
     """
-    return preprocessing.normalize(x, [255 * MEAN], [255 * STD], data_format)
+    return _preprocessing.normalize(x, [255 * MEAN], [255 * STD], data_format)
 
 
-class DenseNetwork(Protocol):
-    """The signature of the constructors of dense networks."""
-
-    __name__: str
-
-    def __call__(
-        self,
-        outputs: int = 10,
-        include_top: bool = True,
-        weights: str | os.PathLike | None = None,
-        input_tensor: Any = None,
-        input_shape: tuple[int | None, ...] | None = None,
-        pooling: str | None = None,
-        classifier_activation: str | Callable | None = "sigmoid",
-        name: str = ...,
-        *,
-        filters: Sequence[int] = FILTERS,
-        output_bias: float = 0.0,
-        skip_mismatch: bool = False,
-        pyramid_outputs: bool = False,
-        data_format: str | None = None,
-        dtype: Any = None,
-        **options: Any,
-    ) -> keras.Model: ...
+# A trunk takes the image, the widths and the layers' settings, and gives the grids that the top
+# reads, finest first, and the deepest feature map of each level. A top takes those grids, the number
+# of outputs, their bias and the settings, and gives the output maps.
+Settings = dict[str, Any]
 
 
-_ARGUMENTS = """
-    Args:
-        outputs: int, number of output maps. Defaults to 10.
-        include_top: bool, whether the last convolutions make the output maps. Without them the
-            output is the finest grid's features. Defaults to True.
-        weights: None (random initialisation) or the path or address of a weights file of any
-            format that `keras_mg.weights.load` reads. Defaults to None.
-        input_tensor: Keras tensor to use as the image input, or None. Defaults to None.
-        input_shape: tuple, shape of an image without the batch axis, in `data_format`; a side may
-            be None. Defaults to (64, 64, 1), without the top to sides of None.
-        pooling: without the top: None gives the feature map, "avg" and "max" its global average or
-            maximum. Defaults to None.
-        classifier_activation: activation of the maps; None gives logits. Defaults to "sigmoid".
-        name: str, name of the model. Defaults to "{name}".
-        filters: {filters_text} Defaults to
-            {filters}.
-        output_bias: float, what the shift of the output maps' batch norm starts at; a negative
-            value starts the maps near "nothing here", which suits rare objects. Defaults to 0.
-        skip_mismatch: bool, whether layers that do not fit the weights file keep their own
-            weights, with a warning, instead of raising: for a new classifier on a whole network.
-            Defaults to False.
-        pyramid_outputs: bool, without the top: whether the output is a dict with the deepest
-            feature map of each resolution, "P0" at the image's side, "P1" at half of it and so
-            on. Defaults to False.
-{options}        data_format: "channels_last", "channels_first" or None for Keras's global setting.
-        dtype: dtype or dtype policy of the layers ("mixed_bfloat16", ...) or None for Keras's
-            global policy. The maps' activation computes in the policy's variable dtype.
-
-    Returns:
-        A functional `keras_mg.Model`, which is a `keras.Model`, whose output has the image's
-        height and width.
-
-    Raises:
-        ValueError: if an argument is not of its kind, if the image's sides do not suit the number
-            of grids, or if the weights are of another network.
-
-    Example:
-        >>> import keras_mg
-        >>> model = keras_mg.applications.{constructor}(outputs=3)
-        >>> model.output_shape
-        (None, 64, 64, 3)
-
-    Reference:
-        - {reference}
-    """
-
-DEPTH = {"depth": Option(1, "int", "int, layers per block.")}
-
-
-def dense_constructor(
-    name: str,
-    summary: str,
+def _dense(
+    network: str,
     trunk: Callable,
     top: Callable,
+    residual: bool = False,
     *,
-    epsilon: float,
-    module: str,
-    default_filters: Sequence[int] = FILTERS,
-    filters_text: str = "sequence of ints, channels of each grid, finest first.",
-    options: Mapping[str, Option] | None = None,
-) -> DenseNetwork:
-    """Make the constructor of one published dense network.
-
-    Args:
-        name: the constructor's name, under which weights are registered, too.
-        summary: the head of its docstring.
-        trunk: takes the image, `filters`, the layers' settings and the options by name; gives the
-            grids that the top reads, finest first, and the deepest feature map of each level.
-        top: takes those grids, the number of outputs, `output_bias`, the settings and the options
-            by name; gives the output maps.
-        epsilon: of the batch norms.
-        module: the name of the family's module.
-        default_filters: the published widths.
-        filters_text: what they are.
-        options: keyword arguments behind the shared signature.
-
-    Returns:
-        A function with the signature of `DenseNetwork`.
-    """
-    options = options or {}
-    default_name = f"seg_{name.removeprefix('Seg').lower()}"
-
-    def build(
-        *,
-        outputs,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        pooling,
-        classifier_activation,
-        name: str,
-        filters,
-        output_bias,
-        skip_mismatch,
-        pyramid_outputs,
-        data_format,
-        dtype,
-        **own,
-    ) -> keras.Model:
-        outputs = arguments.positive_int("outputs", outputs)
-        filters = arguments.positive_ints("filters", filters)
-        for key in own:
-            own[key] = arguments.positive_int(key, own[key])
-        common = constructor.layer_arguments(data_format, dtype)
-        constructor.check_outputs(include_top, pooling, pyramid_outputs)
-        images = constructor.image_input(
-            input_tensor, input_shape, INPUT_SHAPE, include_top, common["data_format"]
+    outputs: int,
+    include_top: bool,
+    weights,
+    input_tensor,
+    input_shape,
+    pooling: str | None,
+    classifier_activation,
+    name: str,
+    filters,
+    output_bias: float,
+    skip_mismatch: bool,
+    pyramid_outputs: bool,
+    data_format: str | None,
+    dtype,
+    **own: int,
+) -> Model:
+    """The network called `network`, of a trunk and a top, which take what is `own` to them, too."""
+    outputs = arguments.positive_int("outputs", outputs)
+    filters = arguments.positive_ints("filters", filters)
+    own = {key: arguments.positive_int(key, value) for key, value in own.items()}
+    common = _builder.layer_arguments(data_format, dtype)
+    _builder.check_outputs(include_top, pooling, pyramid_outputs)
+    settings = {
+        **common,
+        "epsilon": 1e-5 if residual else 1e-3,
+    } | ({} if residual else {"gamma_initializer": unit_uniform()})
+    with _builder.swapped_axes_explained(input_shape, SHAPE[2], common["data_format"]):
+        images = _builder.image_input(
+            input_tensor, input_shape, SHAPE, include_top, common["data_format"]
         )
-        settings = {"epsilon": epsilon, **common}
         grids, levels = trunk(images, filters, settings, **own)
-        if include_top:
-            x = top(grids, outputs, output_bias, settings, **own)
-            x = keras.layers.Activation(
-                classifier_activation, dtype=common["dtype"].variable_dtype, name="maps"
-            )(x)
-        else:
-            x = constructor.features(levels, grids[0], pooling, pyramid_outputs, common)
-        return constructor.make_model(
-            images, x, input_tensor, name, network, weights, skip_mismatch
-        )
-
-    network = name
-    documentation = _ARGUMENTS.format(
-        name=default_name,
-        filters=default_filters,
-        filters_text=filters_text,
-        constructor=name,
-        reference=REFERENCE,
-        options=signatures.entries(options),
-    )
-    signature = signatures.extended_signature(
-        DenseNetwork, {"name": default_name, "filters": default_filters}, {}, options
-    )
-    return signatures.as_constructor(
-        name, module, summary.rstrip() + "\n" + documentation, signature, build
+    if include_top:
+        x = top(grids, outputs, output_bias, settings, **own)
+        x = keras.layers.Activation(
+            classifier_activation,
+            dtype=_builder.output_dtype(common["dtype"], "maps"),
+            name="maps",
+        )(x)
+    else:
+        x = _builder.features(levels, grids[0], pooling, pyramid_outputs, common)
+    return _builder.make_model(
+        images, x, input_tensor, name, network, weights, skip_mismatch, common["dtype"]
     )
 
 
@@ -273,30 +172,283 @@ def _residual_top(grids, outputs: int, output_bias: float, settings: dict, depth
     return grids[0]
 
 
-SegPMG = dense_constructor(
-    "SegPMG",
+def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict):
+    """A U-Net whose level `l` works on `grids_per_level[l]` grids.
+
+    Grid `i` of level `l` has `filters[l] // 2**i` channels.
+    """
+    if len(filters) != len(grids_per_level):
+        raise ValueError(
+            f"filters must have one entry per level ({len(grids_per_level)} levels). "
+            f"Received: filters={filters}"
+        )
+    sides = arguments.sides(tuple(images.shape), settings["data_format"])
+    multiple = 2 ** (len(filters) - 1)
+    if any(side is not None and side % multiple for side in sides):
+        raise ValueError(
+            f"a U-Net of {len(filters)} levels needs an image whose sides are multiples of "
+            f"{multiple}. Received shape: {tuple(images.shape)}"
+        )
+
+    def widths(level: int) -> list[int]:
+        return [filters[level] // 2**i for i in range(grids_per_level[level])]
+
+    data_format = settings["data_format"]
+    channels = arguments.axes(data_format)[2]
+    deepest = len(filters) - 1
+    grids = MultigridInput(widths(0), name="stem", **settings)(images)
+    skips = [grids]
+    entered = []  # the widths with which each level below the first was entered
+    for level in range(1, deepest + 1):
+        drop = grids_per_level[level] < grids_per_level[level - 1]
+        pool = MultigridPool(
+            drop_coarsest=drop,
+            name=f"down{level}_pool",
+            data_format=data_format,
+            dtype=settings["dtype"],
+        )
+        grids = pool(grids)
+        entered.append([grid.shape[channels] for grid in grids])
+        grids = MultigridConv(widths(level), name=f"down{level}", **settings)(grids)
+        skips.append(grids)
+    levels = dict(enumerate(skips[deepest], deepest))
+    for level in range(deepest - 1, -1, -1):
+        up = MultigridTransposedConv(entered[level], name=f"up{level}_sampling", **settings)(grids)
+        concatenated = [
+            keras.layers.Concatenate(
+                axis=channels, dtype=settings["dtype"], name=f"up{level}_concat_grid_{i}"
+            )([skip, x])
+            for i, (skip, x) in enumerate(zip(skips[level], up, strict=False))
+        ]
+        # A grid that the level below has not is the skip alone.
+        grids = [*concatenated, *skips[level][len(up) :]]
+        grids = MultigridConv(widths(level), name=f"up{level}", **settings)(grids)
+        levels |= dict(enumerate(grids, level))
+    return grids, levels
+
+
+def _unet_top(grids, outputs: int, output_bias: float, settings: dict):
+    layer = MultigridConv(
+        (outputs,) * len(grids),
+        kernel_size=1,
+        activation=None,
+        beta_initializer=keras.initializers.Constant(output_bias),
+        name="predictions",
+        **settings,
+    )
+    return layer(grids)[0]
+
+
+@network(FAMILY, SHAPE, 10, Form(605_718))
+def SegPMG(
+    outputs: int = 10,
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classifier_activation: str | Callable | None = "sigmoid",
+    name: str = "seg_pmg",
+    *,
+    filters: Sequence[int] = (64, 32, 16, 8),
+    output_bias: float = 0.0,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    depth: int = 1,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
     """SegPMG: progressive multigrid network for dense prediction, as used on cluttered MNIST.
 
     The image becomes a pyramid; convolutions start on the coarsest grid and take in one finer grid
     after the other; then the coarse grids leave again, one by one, until the finest carries the
-    output maps. With J grids, sides are multiples of 2**(J - 1).
-    """,
-    partial(_progressive_trunk, MultigridConv),
-    _plain_top,
-    epsilon=PLAIN_EPSILON,
-    module=__name__,
-    options=DEPTH,
-)
-SegPRMG = dense_constructor(
-    "SegPRMG",
+    output maps.
+
+    Args:
+        outputs: int, number of output maps. Defaults to 10.
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; with J
+            grids, its sides are multiples of 2**(J - 1). Defaults to (64, 64, 1), without the top
+            to sides of None.
+        filters: sequence of ints, channels of each grid, finest first. Defaults to (64, 32, 16, 8).
+        output_bias: float, what the shift of the output maps' batch norm starts at; a negative
+            value starts the maps near "nothing here", which suits rare objects. Defaults to 0.
+        depth: int, layers per block. Defaults to 1.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> keras_mg.applications.SegPMG(outputs=3).output_shape
+        (None, 64, 64, 3)
+
+    Reference:
+        - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
+    """
+    return _dense("SegPMG", partial(_progressive_trunk, MultigridConv), _plain_top, **locals())
+
+
+@network(FAMILY, SHAPE, 10, Form(1_199_886))
+def SegPRMG(
+    outputs: int = 10,
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classifier_activation: str | Callable | None = "sigmoid",
+    name: str = "seg_prmg",
+    *,
+    filters: Sequence[int] = (64, 32, 16, 8),
+    output_bias: float = 0.0,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    depth: int = 1,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
     """SegPRMG: progressive residual multigrid network for dense prediction.
 
-    `SegPMG` with residual blocks of two multigrid convolutions in place of single ones. With J
-    grids, sides are multiples of 2**(J - 1).
-    """,
-    partial(_progressive_trunk, MultigridResidual),
-    _residual_top,
-    epsilon=RESIDUAL_EPSILON,
-    module=__name__,
-    options=DEPTH,
-)
+    `SegPMG` with residual blocks of two multigrid convolutions in place of single ones.
+
+    Args:
+        outputs: int, number of output maps. Defaults to 10.
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; with J
+            grids, its sides are multiples of 2**(J - 1). Defaults to (64, 64, 1), without the top
+            to sides of None.
+        filters: sequence of ints, channels of each grid, finest first. Defaults to (64, 32, 16, 8).
+        output_bias: float, what the shift of the output maps' batch norm starts at; a negative
+            value starts the maps near "nothing here", which suits rare objects. Defaults to 0.
+        depth: int, layers per block. Defaults to 1.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> keras_mg.applications.SegPRMG(outputs=3).output_shape
+        (None, 64, 64, 3)
+
+    Reference:
+        - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
+    """
+    return _dense("SegPRMG", partial(_progressive_trunk, MultigridResidual), _residual_top, residual=True, **locals())
+
+
+@network(FAMILY, SHAPE, 10, Form(3_791_518))
+def SegUNet(
+    outputs: int = 10,
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classifier_activation: str | Callable | None = "sigmoid",
+    name: str = "seg_unet",
+    *,
+    filters: Sequence[int] = (64, 128, 256, 512),
+    output_bias: float = 0.0,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """SegUNet: the U-Net that the multigrid networks are compared with on cluttered MNIST.
+
+    One 3x3 convolution per level on the way down and on the way up.
+
+    Args:
+        outputs: int, number of output maps. Defaults to 10.
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are multiples of 8. Defaults to (64, 64, 1), without the top to sides of None.
+        filters: sequence of ints, channels of the finest grid of each level, finest level first.
+            Defaults to (64, 128, 256, 512).
+        output_bias: float, what the shift of the output maps' batch norm starts at; a negative
+            value starts the maps near "nothing here", which suits rare objects. Defaults to 0.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> keras_mg.applications.SegUNet(outputs=3).output_shape
+        (None, 64, 64, 3)
+
+    Reference:
+        - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
+    """
+    return _dense("SegUNet", partial(_unet_trunk, (1, 1, 1, 1)), _unet_top, **locals())
+
+
+@network(FAMILY, SHAPE, 10, Form(5_903_290))
+def SegUMG(
+    outputs: int = 10,
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classifier_activation: str | Callable | None = "sigmoid",
+    name: str = "seg_umg",
+    *,
+    filters: Sequence[int] = (64, 128, 256, 512),
+    output_bias: float = 0.0,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """SegUMG: a U-Net of multigrid convolutions.
+
+    Its four levels work on 3, 3, 2 and 1 grids; each coarser grid has half the channels of the one
+    before.
+
+    Args:
+        outputs: int, number of output maps. Defaults to 10.
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are multiples of 8. Defaults to (64, 64, 1), without the top to sides of None.
+        filters: sequence of ints, channels of the finest grid of each level, finest level first.
+            Defaults to (64, 128, 256, 512).
+        output_bias: float, what the shift of the output maps' batch norm starts at; a negative
+            value starts the maps near "nothing here", which suits rare objects. Defaults to 0.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> keras_mg.applications.SegUMG(outputs=3).output_shape
+        (None, 64, 64, 3)
+
+    Reference:
+        - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
+    """
+    return _dense("SegUMG", partial(_unet_trunk, (3, 3, 2, 1)), _unet_top, **locals())

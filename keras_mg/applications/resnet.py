@@ -12,16 +12,25 @@ reads.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import keras
 
-from keras_mg.applications import constructor, preprocessing
-from keras_mg.applications.signatures import Option
+from keras_mg.applications import _preprocessing
+from keras_mg.applications._builder import classifier
+from keras_mg.applications._records import Form, PublishedFigure, network
 from keras_mg.layers import ConvNormActivation, ResidualBlock, arguments
 from keras_mg.layers.initializers import he_fan_in
+from keras_mg.training import Model
 
-REFERENCE = "[Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)"
+FAMILY = "Torch residual network"
+SHAPE = (32, 32, 3)
+NOTES = "notes of the Torch7 release"
+PAPER = "He et al., 2015, table 6 (of their own form of the network)"
+
 BLOCKS = ("bn_before_add", "bn_after_add")
 GAMMA_DEVIATION = 0.002  # standard deviation of the batch norms' scales around 1 at the start
 
@@ -43,7 +52,7 @@ def preprocess_input(x, data_format: str | None = None):
     Raises:
         ValueError: if `x` is not 3D or 4D or has not three channels.
     """
-    return preprocessing.normalize(x, CIFAR10_MEAN, CIFAR10_STD, data_format)
+    return _preprocessing.normalize(x, CIFAR10_MEAN, CIFAR10_STD, data_format)
 
 
 def _gammas():
@@ -75,37 +84,266 @@ def _trunk(blocks: int, block: str, final_relu: bool, images, common) -> dict:
     return levels
 
 
-def _resnet(name: str, blocks: int) -> constructor.Classifier:
-    def make_trunk(block: str, final_relu: bool) -> constructor.Trunk:
-        return partial(_trunk, blocks, arguments.one_of("block", block, BLOCKS), final_relu)
+def _resnet(network: str, blocks: int, block: str, final_relu: bool, **shared) -> Model:
+    """The network of `blocks` blocks per stage; `shared` are every constructor's arguments."""
+    trunk = partial(_trunk, blocks, arguments.one_of("block", block, BLOCKS), final_relu)
+    return classifier(network, trunk, SHAPE, zero_bias=False, smallest_side=4, **shared)
 
-    return constructor.classifier_constructor(
-        name,
-        f"""{name}: a residual network for CIFAR-10, three stages of {blocks} blocks.
+
+def _error(error: float, source: str = NOTES) -> PublishedFigure:
+    return PublishedFigure("error", error, "%", "CIFAR-10", source)
+
+
+@network(FAMILY, SHAPE, 10, Form(271_886, figures=(_error(8.4473), _error(8.75, PAPER))), Form(271_886, {"block": "bn_after_add"}, (_error(8.3496),)), Form(271_886, {"final_relu": False}, (_error(8.9355),)), Form(271_886, {"block": "bn_after_add", "final_relu": False}, (_error(7.9102),)))
+def ResNet20(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "resnet20",
+    *,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
+    final_relu: bool = True,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """ResNet-20: a residual network for CIFAR-10, three stages of 3 blocks.
 
     As the Torch7 study released it, in the four variants of its comparison. Its last block narrows
     to 10 channels whatever the number of classes: as released, it belongs to CIFAR-10.
-    """,
-        make_trunk,
-        default_shape=(32, 32, 3),
-        classes=10,
-        reference=REFERENCE,
-        module=__name__,
-        smallest_side=4,
-        zero_bias=False,
-        options={
-            "block": Option(
-                "bn_before_add",
-                "str",
-                'where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".',
-            ),
-            "final_relu": Option(True, "bool", "bool, whether blocks end in ReLU."),
-        },
-    )
+
+    Args:
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are at least 4. Defaults to (32, 32, 3), without the top to sides of None.
+        classes: int, number of classes. Defaults to 10.
+        block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
+            Defaults to "bn_before_add".
+        final_relu: bool, whether blocks end in ReLU. Defaults to True.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> model = keras_mg.applications.ResNet20(include_top=False, pooling="avg")
+
+    Reference:
+        - [Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)
+    """
+    return _resnet("ResNet20", 3, **locals())
 
 
-ResNet20 = _resnet("ResNet20", 3)
-ResNet32 = _resnet("ResNet32", 5)
-ResNet44 = _resnet("ResNet44", 7)
-ResNet56 = _resnet("ResNet56", 9)
-ResNet110 = _resnet("ResNet110", 18)
+@network(FAMILY, SHAPE, 10, Form(466_766, figures=(_error(7.9102), _error(7.51, PAPER))))
+def ResNet32(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "resnet32",
+    *,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
+    final_relu: bool = True,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """ResNet-32: a residual network for CIFAR-10, three stages of 5 blocks.
+
+    As the Torch7 study released it, in the four variants of its comparison. Its last block narrows
+    to 10 channels whatever the number of classes: as released, it belongs to CIFAR-10.
+
+    Args:
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are at least 4. Defaults to (32, 32, 3), without the top to sides of None.
+        classes: int, number of classes. Defaults to 10.
+        block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
+            Defaults to "bn_before_add".
+        final_relu: bool, whether blocks end in ReLU. Defaults to True.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> model = keras_mg.applications.ResNet32(include_top=False, pooling="avg")
+
+    Reference:
+        - [Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)
+    """
+    return _resnet("ResNet32", 5, **locals())
+
+
+@network(FAMILY, SHAPE, 10, Form(661_646, figures=(_error(7.5684), _error(7.17, PAPER))))
+def ResNet44(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "resnet44",
+    *,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
+    final_relu: bool = True,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """ResNet-44: a residual network for CIFAR-10, three stages of 7 blocks.
+
+    As the Torch7 study released it, in the four variants of its comparison. Its last block narrows
+    to 10 channels whatever the number of classes: as released, it belongs to CIFAR-10.
+
+    Args:
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are at least 4. Defaults to (32, 32, 3), without the top to sides of None.
+        classes: int, number of classes. Defaults to 10.
+        block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
+            Defaults to "bn_before_add".
+        final_relu: bool, whether blocks end in ReLU. Defaults to True.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> model = keras_mg.applications.ResNet44(include_top=False, pooling="avg")
+
+    Reference:
+        - [Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)
+    """
+    return _resnet("ResNet44", 7, **locals())
+
+
+@network(FAMILY, SHAPE, 10, Form(856_526, figures=(_error(6.3477), _error(6.97, PAPER))))
+def ResNet56(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "resnet56",
+    *,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
+    final_relu: bool = True,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """ResNet-56: a residual network for CIFAR-10, three stages of 9 blocks.
+
+    As the Torch7 study released it, in the four variants of its comparison. Its last block narrows
+    to 10 channels whatever the number of classes: as released, it belongs to CIFAR-10.
+
+    Args:
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are at least 4. Defaults to (32, 32, 3), without the top to sides of None.
+        classes: int, number of classes. Defaults to 10.
+        block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
+            Defaults to "bn_before_add".
+        final_relu: bool, whether blocks end in ReLU. Defaults to True.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> model = keras_mg.applications.ResNet56(include_top=False, pooling="avg")
+
+    Reference:
+        - [Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)
+    """
+    return _resnet("ResNet56", 9, **locals())
+
+
+@network(FAMILY, SHAPE, 10, Form(1_733_486, figures=(_error(6.7871), _error(6.61, PAPER))))
+def ResNet110(
+    include_top: bool = True,
+    weights: str | os.PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "resnet110",
+    *,
+    skip_mismatch: bool = False,
+    pyramid_outputs: bool = False,
+    block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
+    final_relu: bool = True,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+) -> Model:
+    """ResNet-110: a residual network for CIFAR-10, three stages of 18 blocks.
+
+    As the Torch7 study released it, in the four variants of its comparison. Its last block narrows
+    to 10 channels whatever the number of classes: as released, it belongs to CIFAR-10.
+
+    Args:
+        input_shape: tuple, shape of an image without the batch axis, in `data_format`; its sides
+            are at least 4. Defaults to (32, 32, 3), without the top to sides of None.
+        classes: int, number of classes. Defaults to 10.
+        block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
+            Defaults to "bn_before_add".
+        final_relu: bool, whether blocks end in ReLU. Defaults to True.
+
+    The other arguments are those of every network: `help(keras_mg.applications)`.
+
+    Returns:
+        A functional `keras_mg.Model`, which is a `keras.Model`.
+
+    Raises:
+        ValueError: if an argument is not of its kind, if the image's sides do not suit the network,
+            or if the weights are of another network.
+        TypeError: if there is no such argument.
+
+    Example:
+        >>> import keras_mg
+        >>> model = keras_mg.applications.ResNet110(include_top=False, pooling="avg")
+
+    Reference:
+        - [Deep Residual Learning, He et al., 2015](https://arxiv.org/abs/1512.03385)
+    """
+    return _resnet("ResNet110", 18, **locals())

@@ -8,7 +8,7 @@ import inspect
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,46 +16,15 @@ from typing import Any
 import keras
 
 from keras_mg import ops
-from keras_mg.applications import (
-    igc,
-    igc_cifar,
-    mgnet,
-    multigrid,
-    multigrid_baselines,
-    multigrid_dense,
-    multigrid_unet,
-    published,
-    resnet,
-)
-from keras_mg.applications.published import PublishedFigure as PublishedFigure
+from keras_mg.applications._records import RECORDS, NetworkRecord, PublishedFigure
 from keras_mg.layers import arguments as layer_arguments
 from keras_mg.weights import weights_info
 
-FAMILIES = {
-    "multigrid": (multigrid,),
-    "multigrid baseline": (multigrid_baselines,),
-    "dense multigrid": (multigrid_dense, multigrid_unet),
-    "interleaved group convolutions": (igc, igc_cifar),
-    "MgNet": (mgnet,),
-    "Torch residual network": (resnet,),
-}
-
 # Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout and
-# the bias that the output maps start with are settings of the training.
-NEUTRAL = {"data_format", "dtype", "classifier_activation", "dropout", "output_bias"}
+# the bias that the output maps start with are settings of the training; the image is compared apart.
+NEUTRAL = {"data_format", "dtype", "classifier_activation", "dropout", "output_bias", "input_shape"}
 # What is loaded into a network, and where it is attached.
-OUTSIDE = {"weights", "skip_mismatch", "input_tensor"}
-
-
-def _constructors() -> dict[str, tuple[str, Callable[..., keras.Model]]]:
-    """Family and constructor of each network: the functions with a class's name, by module."""
-    return {
-        name: (family, value)
-        for family, modules in FAMILIES.items()
-        for module in modules
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and name[0].isupper() and value.__module__ == module.__name__
-    }
+OUTSIDE = {"weights", "skip_mismatch", "input_tensor", "name"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +57,7 @@ class ModelInfo:
     @property
     def call(self) -> str:
         """The expression that makes the network, as one would write it."""
-        parameters = inspect.signature(_look_up(self.name)[1]).parameters
+        parameters = inspect.signature(_look_up(self.name).construct).parameters
         given = dict(self.arguments)
         required = [k for k, p in parameters.items() if p.default is inspect.Parameter.empty]
         words = [repr(given.pop(key)) for key in required]
@@ -132,20 +101,19 @@ def list_models(pattern: str | None = None) -> list[str]:
         >>> keras_mg.applications.list_models("rmg*")
         ['RMG12', 'RMG18', 'RMG22', 'RMG32', 'RMG34', 'RMG42']
     """
-    names = sorted(_constructors(), key=_natural)
+    names = sorted(RECORDS, key=_natural)
     if pattern is None:
         return names
     return [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
 
 
-def _look_up(name: str) -> tuple[str, Callable[..., keras.Model]]:
-    known = _constructors()
-    if name not in known:
-        by_lower = {n.lower(): n for n in known}
+def _look_up(name: str) -> NetworkRecord:
+    if name not in RECORDS:
+        by_lower = {n.lower(): n for n in RECORDS}
         close = difflib.get_close_matches(str(name).lower(), by_lower, n=5, cutoff=0.5)
         like = f" Close to it: {', '.join(by_lower[c] for c in close)}." if close else ""
         raise ValueError(f"there is no network {name!r}.{like} list_models() gives all names.")
-    return known[name]
+    return RECORDS[name]
 
 
 def _count(make: Callable[..., keras.Model], settings: dict[str, Any]) -> tuple[keras.Model, int]:
@@ -165,11 +133,31 @@ def _image_shape(model: keras.Model, data_format: str) -> tuple:
     return (*shape[1:], shape[0]) if data_format == "channels_first" else tuple(shape)
 
 
-def _plain(name: str, value, values):
-    """An argument as its published form is written."""
-    if name == "filters" and "iterations" in values:
-        return layer_arguments.per_grid(name, value, len(values["iterations"]), of="`iterations`")
+def _settings(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a network the one that it is, as it is written in a record."""
+    bound = signature.bind(**arguments)
+    bound.apply_defaults()
+    values = bound.arguments
+    if "filters" in values and "iterations" in values:
+        iterations = layer_arguments.positive_ints("iterations", values["iterations"])
+        filters = layer_arguments.per_grid("filters", values["filters"], len(iterations))
+        values |= {"iterations": iterations, "filters": filters}
+    return {k: _frozen(v) for k, v in values.items() if k not in NEUTRAL | OUTSIDE}
+
+
+def _frozen(value):
     return tuple(value) if isinstance(value, list) else value
+
+
+def _published(
+    record: NetworkRecord, settings: dict[str, Any], image: tuple[int, int, int]
+) -> tuple[PublishedFigure, ...]:
+    """The figures of the form that has these settings and this image."""
+    signature = inspect.signature(record.construct)
+    for form in record.forms:
+        if form.image == image and _settings(signature, form.arguments) == settings:
+            return form.figures
+    return ()
 
 
 def model_info(name: str, **arguments) -> ModelInfo:
@@ -198,13 +186,13 @@ def model_info(name: str, **arguments) -> ModelInfo:
         >>> print(info.published[-1])
         error 32.08 % on CIFAR-100 (Ke et al., CVPR 2017, table of CIFAR-100 results)
     """
-    family, construct = _look_up(name)
-    for key in sorted(OUTSIDE & set(arguments)):
+    record = _look_up(name)
+    for key in sorted({"weights", "skip_mismatch", "input_tensor"} & set(arguments)):
         raise ValueError(
             f"model_info describes a network and takes no {key!r}. "
             f"Received: {key}={arguments[key]!r}"
         )
-    signature = inspect.signature(construct)
+    signature = inspect.signature(record.construct)
     try:
         bound = signature.bind(**arguments)
     except TypeError as error:
@@ -213,32 +201,22 @@ def model_info(name: str, **arguments) -> ModelInfo:
     values = bound.arguments
     data_format = layer_arguments.standardize_data_format(values["data_format"])
 
-    # The published image, which a network without its top does not fix.
-    whole = {"include_top": True, "pooling": None, "pyramid_outputs": False, "input_shape": None}
-    settings = arguments
+    made = arguments
     if values["input_shape"] is None and not values["include_top"]:
-        model, _ = _count(construct, {**arguments, **whole})
-        settings = {**arguments, "input_shape": model.input_shape[1:]}
-    model, count = _count(construct, settings)
+        # The published image, which a network without its top does not fix.
+        whole = {"include_top": True, "pooling": None, "pyramid_outputs": False}
+        model, _ = _count(record.construct, {**arguments, **whole})
+        made = {**arguments, "input_shape": model.input_shape[1:]}
+    model, count = _count(record.construct, made)
     shape = _image_shape(model, data_format)
-
-    compared = {
-        key: _plain(key, value, values)
-        for key, value in values.items()
-        if key not in NEUTRAL | OUTSIDE | {"input_shape"}
-    }
-    is_published_shape = values["input_shape"] is None or (
-        _image_shape(_count(construct, {**arguments, **whole})[0], data_format) == shape
-    )
-    defaults = {key: signature.parameters[key].default for key in compared}
     return ModelInfo(
         name=name,
-        arguments=tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in arguments.items()),
-        family=family,
+        arguments=tuple((key, _frozen(value)) for key, value in arguments.items()),
+        family=record.family,
         parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
         multiply_accumulates=count,
         input_shape=shape,
         classes=values.get("classes", values.get("outputs")) if values["include_top"] else None,
-        published=published.find(name, compared, defaults) if is_published_shape else (),
-        weights=tuple(record.tag for record in weights_info(name)),
+        published=_published(record, _settings(signature, arguments), shape),
+        weights=tuple(entry.tag for entry in weights_info(name)),
     )

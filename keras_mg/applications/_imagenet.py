@@ -21,8 +21,7 @@ def class_index() -> tuple[tuple[str, str], ...]:
         A tuple of 1000 pairs; `class_index()[i]` belongs to output `i`.
 
     Example:
-        >>> from keras_mg.applications import imagenet
-        >>> imagenet.class_index()[207]
+        >>> class_index()[207]
         ('n02099601', 'golden_retriever')
     """
     table = resources.files(__package__).joinpath("data", "imagenet_classes.txt")
@@ -50,11 +49,11 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, An
 
     Example:
         >>> import numpy as np
-        >>> from keras_mg.applications import imagenet
+        >>> from keras_mg.applications.multigrid import decode_predictions
         >>> scores = np.zeros((1, 1000))
         >>> scores[0, 281] = 0.75
         >>> [(wordnet_id, name, float(score))
-        ...  for wordnet_id, name, score in imagenet.decode_predictions(scores, top=1)[0]]
+        ...  for wordnet_id, name, score in decode_predictions(scores, top=1)[0]]
         [('n02123045', 'tabby', 0.75)]
     """
     scores = keras.ops.convert_to_numpy(preds)

@@ -1,6 +1,6 @@
 """The README's table of networks, made of what `model_info` says.
 
-`python -m keras_mg.applications.catalogue_table README.md` writes it between its two marks;
+`python tools/networks_table.py README.md` writes it between its two marks;
 without a file it goes to the terminal.
 """
 
@@ -9,39 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from keras_mg.applications import published
-from keras_mg.applications.catalogue import FAMILIES, ModelInfo, list_models, model_info
+from keras_mg.applications import ModelInfo, PublishedFigure, list_models, model_info
+from keras_mg.applications._records import RECORDS
 
 BEGIN, END = "<!-- networks:begin -->", "<!-- networks:end -->"
-
-# Networks that are shown in other forms than their default alone.
-FORMS: dict[str, tuple[dict[str, Any], ...]] = {
-    "PRMGSeg30": ({}, {"shortcut": "A"}),
-    "PRMGSeg52": ({}, {"shortcut": "A"}),
-    "IGCPlain": ({"depth": 38, "primary_partitions": 24, "secondary_partitions": 2},),
-    "IGCResNet": ({"depth": 20, "primary_partitions": 24, "secondary_partitions": 2},),
-    "IGCPlainBaseline": ({"depth": 38, "width": 48},),
-    "IGCResNetBaseline": ({"depth": 20, "width": 48},),
-    "MgNet": (
-        {},
-        {"share_smoother": False},
-        {
-            "iterations": (3, 4, 6, 3),
-            "filters": (128, 256, 512, 1024),
-            "share_smoother": False,
-            "stem": "imagenet",
-            "classes": 1000,
-        },
-    ),
-    "ResNet20": (
-        {},
-        {"block": "bn_after_add"},
-        {"final_relu": False},
-        {"block": "bn_after_add", "final_relu": False},
-    ),
-}
 
 _SCALES = {"million": ("M", 1e6), "billion": ("G", 1e9)}
 
@@ -67,14 +39,14 @@ Where ours differ from the printed figures:
 
 def _size(info: ModelInfo) -> str:
     """Multiply-accumulates, in the unit of the printed figure."""
-    printed = info.find(published.FLOPS)
+    printed = info.find("FLOPs")
     count = info.multiply_accumulates
     unit = printed[0].unit if printed else "million" if count < 1e9 else "billion"
     letter, scale = _SCALES[unit]
     return f"{count / scale:.2f} {letter}{_printed(printed)}"
 
 
-def _printed(figures: Iterable[published.PublishedFigure]) -> str:
+def _printed(figures: Iterable[PublishedFigure]) -> str:
     return "".join(f" ({f.value:g} {_SCALES[f.unit][0]})" for f in figures)
 
 
@@ -88,7 +60,7 @@ def _errors(info: ModelInfo) -> tuple[str, str]:
 
 def _row(info: ModelInfo) -> str:
     call = f"`{info.call}`" if info.arguments else f"`{info.name}`"
-    parameters = f"{info.parameters:,}{_printed(info.find(published.PARAMETERS))}"
+    parameters = f"{info.parameters:,}{_printed(info.find("parameters"))}"
     return f"| {' | '.join((call, parameters, _size(info), *_errors(info)))} |"
 
 
@@ -98,7 +70,7 @@ def _excess(infos: Iterable[ModelInfo]) -> float:
         info.multiply_accumulates / (figure.value * _SCALES[figure.unit][1]) - 1
         for info in infos
         if info.family == "multigrid"
-        for figure in info.find(published.FLOPS)
+        for figure in info.find("FLOPs")
     )
 
 
@@ -108,9 +80,8 @@ def make_table(describe: Callable[..., ModelInfo] = model_info) -> str:
     Args:
         describe: gives what is known of a network; `model_info`, or the same with a memory.
     """
-    infos = [describe(name, **own) for name in list_models() for own in FORMS.get(name, ({},))]
-    order = list(FAMILIES)
-    infos.sort(key=lambda info: order.index(info.family))
+    infos = [describe(n, **form.arguments) for n in list_models() for form in RECORDS[n].forms]
+    infos.sort(key=lambda info: info.family.lower())
     lines = [
         _INTRODUCTION,
         "",

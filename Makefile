@@ -32,6 +32,7 @@ test: lint ## check style and types, then run the tests
 
 lint: style ## check style and types
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python tests/typing/calls.py
 
 style: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -60,7 +60,7 @@ def _errors(info: ModelInfo) -> tuple[str, str]:
 
 def _row(info: ModelInfo) -> str:
     call = f"`{info.call}`" if info.arguments else f"`{info.name}`"
-    parameters = f"{info.parameters:,}{_printed(info.find("parameters"))}"
+    parameters = f"{info.parameters:,}{_printed(info.find('parameters'))}"
     return f"| {' | '.join((call, parameters, _size(info), *_errors(info)))} |"
 
 

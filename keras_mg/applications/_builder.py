@@ -123,7 +123,7 @@ def classifier_layer(classes: int, activation, features: int, zero_bias: bool, p
 
 
 def output_dtype(policy, name: str):
-    """The dtype of the last layer, `name`: what a `DTypePolicyMap` says of it, or else the variables'.
+    """The dtype of the last layer: what a `DTypePolicyMap` says of `name`, or the variables'.
 
     A softmax over half-precision logits loses accuracy.
     """
@@ -165,10 +165,8 @@ def features(levels: Mapping[int, keras.KerasTensor], x, pooling, pyramid_output
 
 
 @contextmanager
-def swapped_axes_explained(
-    input_shape, channels: int, data_format: str
-) -> Iterator[None]:
-    """Say of an image that is refused that its channels stand where the other data format has them."""
+def swapped_axes_explained(input_shape, channels: int, data_format: str) -> Iterator[None]:
+    """Say of a refused image that its channels stand where the other data format has them."""
     try:
         yield
     except ValueError as error:

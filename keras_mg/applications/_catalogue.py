@@ -20,11 +20,12 @@ from keras_mg.applications._records import RECORDS, NetworkRecord, PublishedFigu
 from keras_mg.layers import arguments as layer_arguments
 from keras_mg.weights import weights_info
 
-# Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout and
-# the bias that the output maps start with are settings of the training; the image is compared apart.
+# Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout
+# and the bias that the output maps start with are settings of the training; the image is compared
+# apart.
 NEUTRAL = {"data_format", "dtype", "classifier_activation", "dropout", "output_bias", "input_shape"}
 # What is loaded into a network, and where it is attached.
-OUTSIDE = {"weights", "skip_mismatch", "input_tensor", "name"}
+OUTSIDE = {"weights", "skip_mismatch", "input_tensor"}
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def model_info(name: str, **arguments) -> ModelInfo:
         error 32.08 % on CIFAR-100 (Ke et al., CVPR 2017, table of CIFAR-100 results)
     """
     record = _look_up(name)
-    for key in sorted({"weights", "skip_mismatch", "input_tensor"} & set(arguments)):
+    for key in sorted(OUTSIDE & set(arguments)):
         raise ValueError(
             f"model_info describes a network and takes no {key!r}. "
             f"Received: {key}={arguments[key]!r}"

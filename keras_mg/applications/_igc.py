@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -37,7 +38,10 @@ class Network:
 
 def residual_trunk(network: Network, images, common: dict) -> dict[int, keras.KerasTensor]:
     """The deepest feature map of each level of a residual network."""
-    norms = {"epsilon": IGC_EPSILON, "moving_variance_initializer": network.moving_variance_initializer}
+    norms: dict[str, Any] = {
+        "epsilon": IGC_EPSILON,
+        "moving_variance_initializer": network.moving_variance_initializer,
+    }
     x, level = stem(network.stem, network.stem_filters, norms, images, common)
     levels = {level: x}
     for s, stage in enumerate(network.stages, 1):
@@ -65,7 +69,7 @@ def residual_trunk(network: Network, images, common: dict) -> dict[int, keras.Ke
 
 
 def stem(kind: str, filters: int, norms: dict, images, common: dict):
-    """The first layers, whose batch norm has the arguments `norms`, and the level that they reach."""
+    """The first layers, with a batch norm of the arguments `norms`, and their level."""
     x = ConvNormActivation(
         filters,
         kernel_size=7 if kind == "imagenet" else 3,

@@ -10,6 +10,7 @@ import keras
 from keras_mg.layers import MultigridConv, MultigridInput, MultigridPool, MultigridResidual
 from keras_mg.layers.initializers import unit_uniform
 
+
 @dataclass(frozen=True)
 class Block:
     """`layers` layers of one kind, with what follows them."""

@@ -25,6 +25,11 @@ def normalize(x, mean, std, data_format: str | None):
         ValueError: if `x` is not 3D or 4D or has another number of channels than `mean`.
     """
     data_format = arguments.standardize_data_format(data_format)
+    if not hasattr(x, "shape"):
+        raise ValueError(
+            "preprocess_input takes 3D or 4D images, as an array or a tensor. "
+            f"Received: {x!r} of type {type(x).__name__}"
+        )
     shape = tuple(x.shape)
     if len(shape) not in (3, 4):
         raise ValueError(f"preprocess_input takes 3D or 4D images. Received shape: {shape}")

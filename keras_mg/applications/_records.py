@@ -1,4 +1,4 @@
-"""One record per network, filed by its constructor's decorator; whatever lists networks reads them."""
+"""One record per network, beside its constructor; whatever lists networks reads them."""
 
 from __future__ import annotations
 

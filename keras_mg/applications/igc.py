@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -84,11 +84,23 @@ def _imagenet(
 UNGROUPED = ((None, 1),) * 4
 
 
-@network(FAMILY, SHAPE, 1000, Form(8_637_900, figures=(PublishedFigure("parameters", 8.61, "million", None, SOURCE), PublishedFigure("FLOPs", 1.3, "billion", None, SOURCE), *_errors(26.95, 8.92))))
+@network(
+    FAMILY,
+    SHAPE,
+    1000,
+    Form(
+        8_637_900,
+        figures=(
+            PublishedFigure("parameters", 8.61, "million", None, SOURCE),
+            PublishedFigure("FLOPs", 1.3, "billion", None, SOURCE),
+            *_errors(26.95, 8.92),
+        ),
+    ),
+)
 def IGC_L100M2(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -127,14 +139,20 @@ def IGC_L100M2(
     Reference:
         - [Interleaved Group Convolutions, Zhang et al., 2017](https://arxiv.org/abs/1707.02725)
     """
-    return _imagenet("IGC_L100M2", 100, (200, 400, 800, 1600), ((100, 2), (200, 2), (400, 2), (800, 2)), **locals())
+    return _imagenet(
+        "IGC_L100M2",
+        100,
+        (200, 400, 800, 1600),
+        ((100, 2), (200, 2), (400, 2), (800, 2)),
+        **locals(),
+    )
 
 
 @network(FAMILY, SHAPE, 1000, Form(13_528_296, figures=_errors(29.40, 10.32)))
 def IGC_L16M16(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -173,14 +191,20 @@ def IGC_L16M16(
     Reference:
         - [Interleaved Group Convolutions, Zhang et al., 2017](https://arxiv.org/abs/1707.02725)
     """
-    return _imagenet("IGC_L16M16", 256, (256, 512, 1024, 2048), ((16, 16), (16, 32), (16, 64), (16, 128)), **locals())
+    return _imagenet(
+        "IGC_L16M16",
+        256,
+        (256, 512, 1024, 2048),
+        ((16, 16), (16, 32), (16, 64), (16, 128)),
+        **locals(),
+    )
 
 
 @network(FAMILY, SHAPE, 1000, Form(12_251_240, figures=_errors(30.77, 10.99)))
 def IGC_L4M32(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -219,14 +243,16 @@ def IGC_L4M32(
     Reference:
         - [Interleaved Group Convolutions, Zhang et al., 2017](https://arxiv.org/abs/1707.02725)
     """
-    return _imagenet("IGC_L4M32", 128, (128, 256, 512, 1024), ((4, 32), (4, 64), (4, 128), (4, 256)), **locals())
+    return _imagenet(
+        "IGC_L4M32", 128, (128, 256, 512, 1024), ((4, 32), (4, 64), (4, 128), (4, 256)), **locals()
+    )
 
 
 @network(FAMILY, SHAPE, 1000, Form(11_689_512, figures=_errors(31.06, 11.38)))
 def IGCResNet18_C64(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -271,7 +297,7 @@ def IGCResNet18_C64(
 def IGCResNet18_C69(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,

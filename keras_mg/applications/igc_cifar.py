@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -37,8 +37,8 @@ STATISTICS = {
     "svhn": ((111.609, 113.161, 120.565), (50.498, 51.259, 50.244)),
 }
 
-# The authors' plain networks keep more of the old statistics than their residual ones; for images of
-# this size, the moving variances of all start at 0.
+# The authors' plain networks keep more of the old statistics than their residual ones; for images
+# of this size, the moving variances of all start at 0.
 PLAIN_NORMS = {"momentum": 0.99, "epsilon": IGC_EPSILON, "moving_variance_initializer": "zeros"}
 
 
@@ -88,7 +88,7 @@ def residual_blocks(depth: int) -> tuple[int, int, int]:
 
 
 def _plain(network: str, depth: int, width: int, make_layer: Callable, **shared) -> Model:
-    """Three stages of layers without shortcuts; `make_layer` takes a stage and a layer's settings."""
+    """Three stages without shortcuts; `make_layer` takes a stage and the settings of a layer."""
     blocks = plain_blocks(depth)
 
     def trunk(images, common: dict) -> dict[int, keras.KerasTensor]:
@@ -158,14 +158,23 @@ def _resnet_baseline(network, depth, width, **shared) -> Model:
     return _residual(network, depth, arguments.positive_int("width", width), None, **shared)
 
 
-@network(FAMILY, SHAPE, 10, Form(317_242, {"depth": 38, "primary_partitions": 24, "secondary_partitions": 2}, figures=(PublishedFigure("parameters", 0.3172, "million", None, LOG),)))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(
+        317_242,
+        {"depth": 38, "primary_partitions": 24, "secondary_partitions": 2},
+        figures=(PublishedFigure("parameters", 0.3172, "million", None, LOG),),
+    ),
+)
 def IGCPlain(
     depth: int,
     primary_partitions: int,
     secondary_partitions: int,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -210,14 +219,23 @@ def IGCPlain(
     return _igc_plain("IGCPlain", **locals())
 
 
-@network(FAMILY, SHAPE, 10, Form(164_410, {"depth": 20, "primary_partitions": 24, "secondary_partitions": 2}, figures=(PublishedFigure("parameters", 0.1644, "million", None, LOG),)))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(
+        164_410,
+        {"depth": 20, "primary_partitions": 24, "secondary_partitions": 2},
+        figures=(PublishedFigure("parameters", 0.1644, "million", None, LOG),),
+    ),
+)
 def IGCResNet(
     depth: int,
     primary_partitions: int,
     secondary_partitions: int,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -268,7 +286,7 @@ def IGCPlainBaseline(
     width: int,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -317,7 +335,7 @@ def IGCResNetBaseline(
     width: int,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,

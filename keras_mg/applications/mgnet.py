@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -148,7 +148,7 @@ def MgNet(
     stem: Literal["cifar", "mnist", "imagenet"] = "cifar",
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -84,7 +84,7 @@ def _segmentation(
 def RMG18(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -126,7 +126,11 @@ def RMG18(
     return _imagenet("RMG18", (2, 2, 2, 2), **locals())
 
 
-@network(FAMILY, SHAPE, 1000, Form(
+@network(
+    FAMILY,
+    SHAPE,
+    1000,
+    Form(
         32_899_176,
         figures=(
             PublishedFigure("parameters", 32.9, "million", None, SOURCE),
@@ -134,11 +138,12 @@ def RMG18(
             PublishedFigure("top-1 error", 24.51, "%", "ImageNet", SOURCE),
             PublishedFigure("top-1 error of 10 crops", 22.42, "%", "ImageNet", SOURCE),
         ),
-    ))
+    ),
+)
 def RMG34(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -184,7 +189,7 @@ def RMG34(
 def PRMGSeg30(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,
@@ -232,7 +237,7 @@ def PRMGSeg30(
 def PRMGSeg52(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 1000,

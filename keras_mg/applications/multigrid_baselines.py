@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -63,7 +63,7 @@ def _baseline(network: str, layers: int, residual: bool, **shared) -> Model:
 def CifarVGG6(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -108,7 +108,7 @@ def CifarVGG6(
 def CifarVGG11(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -153,7 +153,7 @@ def CifarVGG11(
 def CifarVGG16(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -198,7 +198,7 @@ def CifarVGG16(
 def CifarVGG21(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -243,7 +243,7 @@ def CifarVGG21(
 def CifarRES12(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -288,7 +288,7 @@ def CifarRES12(
 def CifarRES22(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -333,7 +333,7 @@ def CifarRES22(
 def CifarRES32(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -378,7 +378,7 @@ def CifarRES32(
 def CifarRES42(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,

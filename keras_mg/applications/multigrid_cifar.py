@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -74,7 +74,7 @@ def _cifar(
 def MG6(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -119,7 +119,7 @@ def MG6(
 def MG11(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -164,7 +164,7 @@ def MG11(
 def MG16(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -209,7 +209,7 @@ def MG16(
 def MG21(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -254,7 +254,7 @@ def MG21(
 def PMG9(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -304,7 +304,7 @@ def PMG9(
 def PMG16(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -354,7 +354,7 @@ def PMG16(
 def PMG23(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -404,7 +404,7 @@ def PMG23(
 def PMG30(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -454,7 +454,7 @@ def PMG30(
 def RMG12(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -467,7 +467,7 @@ def RMG12(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """R-MG-12: a residual multigrid network for 32x32 images, one residual block per block.
+    """R-MG-12: a residual multigrid network for 32x32 images, one layer per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each.
@@ -503,7 +503,7 @@ def RMG12(
 def RMG22(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -516,7 +516,7 @@ def RMG22(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """R-MG-22: a residual multigrid network for 32x32 images, two residual blocks per block.
+    """R-MG-22: a residual multigrid network for 32x32 images, two layers per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each.
@@ -552,7 +552,7 @@ def RMG22(
 def RMG32(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -565,7 +565,7 @@ def RMG32(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """R-MG-32: a residual multigrid network for 32x32 images, three residual blocks per block.
+    """R-MG-32: a residual multigrid network for 32x32 images, three layers per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each.
@@ -601,7 +601,7 @@ def RMG32(
 def RMG42(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -614,7 +614,7 @@ def RMG42(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """R-MG-42: a residual multigrid network for 32x32 images, four residual blocks per block.
+    """R-MG-42: a residual multigrid network for 32x32 images, four layers per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each.
@@ -650,7 +650,7 @@ def RMG42(
 def PRMG16(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -663,7 +663,7 @@ def PRMG16(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """PR-MG-16: a progressive residual multigrid network for 32x32 images, one residual block per block.
+    """PR-MG-16: a progressive residual multigrid network for 32x32 images, one layer per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each. The first block is a progressive start: the coarsest grid works alone, then the two
@@ -700,7 +700,7 @@ def PRMG16(
 def PRMG30(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -713,7 +713,7 @@ def PRMG30(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """PR-MG-30: a progressive residual multigrid network for 32x32 images, two residual blocks per block.
+    """PR-MG-30: a progressive residual multigrid network for 32x32 images, two layers per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each. The first block is a progressive start: the coarsest grid works alone, then the two
@@ -750,7 +750,7 @@ def PRMG30(
 def PRMG44(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -763,7 +763,7 @@ def PRMG44(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """PR-MG-44: a progressive residual multigrid network for 32x32 images, three residual blocks per block.
+    """PR-MG-44: a progressive residual multigrid network for 32x32 images, three layers per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each. The first block is a progressive start: the coarsest grid works alone, then the two
@@ -800,7 +800,7 @@ def PRMG44(
 def PRMG58(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 100,
@@ -813,7 +813,7 @@ def PRMG58(
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
-    """PR-MG-58: a progressive residual multigrid network for 32x32 images, four residual blocks per block.
+    """PR-MG-58: a progressive residual multigrid network for 32x32 images, four layers per block.
 
     Five blocks of multigrid residual blocks on three grids, the last on two; a pooling follows
     each. The first block is a progressive start: the coarsest grid works alone, then the two

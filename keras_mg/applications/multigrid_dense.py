@@ -57,8 +57,8 @@ def preprocess_input(x, data_format: str | None = None):
 
 
 # A trunk takes the image, the widths and the layers' settings, and gives the grids that the top
-# reads, finest first, and the deepest feature map of each level. A top takes those grids, the number
-# of outputs, their bias and the settings, and gives the output maps.
+# reads, finest first, and the deepest feature map of each level. A top takes those grids, the
+# number of outputs, their bias and the settings, and gives the output maps.
 Settings = dict[str, Any]
 
 
@@ -244,7 +244,7 @@ def SegPMG(
     outputs: int = 10,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classifier_activation: str | Callable | None = "sigmoid",
@@ -300,7 +300,7 @@ def SegPRMG(
     outputs: int = 10,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classifier_activation: str | Callable | None = "sigmoid",
@@ -346,7 +346,13 @@ def SegPRMG(
     Reference:
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
-    return _dense("SegPRMG", partial(_progressive_trunk, MultigridResidual), _residual_top, residual=True, **locals())
+    return _dense(
+        "SegPRMG",
+        partial(_progressive_trunk, MultigridResidual),
+        _residual_top,
+        residual=True,
+        **locals(),
+    )
 
 
 @network(FAMILY, SHAPE, 10, Form(3_791_518))
@@ -354,7 +360,7 @@ def SegUNet(
     outputs: int = 10,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classifier_activation: str | Callable | None = "sigmoid",
@@ -406,7 +412,7 @@ def SegUMG(
     outputs: int = 10,
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classifier_activation: str | Callable | None = "sigmoid",

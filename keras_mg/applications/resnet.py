@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -94,11 +94,19 @@ def _error(error: float, source: str = NOTES) -> PublishedFigure:
     return PublishedFigure("error", error, "%", "CIFAR-10", source)
 
 
-@network(FAMILY, SHAPE, 10, Form(271_886, figures=(_error(8.4473), _error(8.75, PAPER))), Form(271_886, {"block": "bn_after_add"}, (_error(8.3496),)), Form(271_886, {"final_relu": False}, (_error(8.9355),)), Form(271_886, {"block": "bn_after_add", "final_relu": False}, (_error(7.9102),)))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(271_886, figures=(_error(8.4473), _error(8.75, PAPER))),
+    Form(271_886, {"block": "bn_after_add"}, (_error(8.3496),)),
+    Form(271_886, {"final_relu": False}, (_error(8.9355),)),
+    Form(271_886, {"block": "bn_after_add", "final_relu": False}, (_error(7.9102),)),
+)
 def ResNet20(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -149,7 +157,7 @@ def ResNet20(
 def ResNet32(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -200,7 +208,7 @@ def ResNet32(
 def ResNet44(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -251,7 +259,7 @@ def ResNet44(
 def ResNet56(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
@@ -302,7 +310,7 @@ def ResNet56(
 def ResNet110(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
-    input_tensor: keras.KerasTensor | None = None,
+    input_tensor: Any = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,

@@ -279,6 +279,16 @@ class FunctionalModel(Model, Functional):
 
     _released: dict[int, list[int]] | None = None
 
+    @property
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
+        """The feature maps by level ("P2", ...) of a trunk with `pyramid_outputs=True`.
+
+        Detectors and segmenters of keras-hub look for them under this name.
+        """
+        if not isinstance(self._outputs_struct, dict):
+            raise AttributeError(f"model {self.name!r} has no pyramid_outputs: it has one output")
+        return dict(self._outputs_struct)
+
     def _release_plan(self) -> dict:
         """For each node, the tensors that no later node reads and that are no output."""
         last = {}

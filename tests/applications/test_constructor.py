@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.applications import IGC_L100M2, RMG18, RMG34, MgNet, SegPMG
+from keras_mg.applications import IGC_L100M2, RMG18, RMG22, RMG34, MgNet, SegPMG
 from tests.support.arrays import assert_close, kind_of, numpy, randomize
 
 torch = pytest.importorskip("torch")
@@ -114,6 +114,19 @@ def test_pyramid_outputs(row, meta):
         f"P{level}": (None, side // 2**level, side // 2**level, width)
         for level, width in row.levels.items()
     }
+
+
+def test_pyramid_outputs_by_name(tmp_path):
+    """As the backbones of keras-hub have them, after loading, too."""
+    trunk = tiny(include_top=False, pyramid_outputs=True)
+    trunk.save(tmp_path / "trunk.keras")
+    for model in (trunk, keras.saving.load_model(tmp_path / "trunk.keras")):
+        assert sorted(model.pyramid_outputs) == ["P0", "P1", "P2"]
+        assert all(map(keras.backend.is_keras_tensor, model.pyramid_outputs.values()))
+        head = keras.Model(model.input, model.pyramid_outputs["P1"])
+        assert head.output_shape == (None, 5, 4, 6)
+    with pytest.raises(AttributeError, match="pyramid_outputs"):
+        tiny().pyramid_outputs  # noqa: B018
 
 
 @flagships
@@ -241,8 +254,13 @@ def test_refused_arguments(make, arguments, words, meta):
 
 @flagships
 def test_an_unknown_argument_is_refused(row):
-    with pytest.raises(TypeError, match="clases"):
+    name = row.make.__name__
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got .* 'clases'. Did you mean 'classes'\?$"):
         row.make(clases=10)
+    with pytest.raises(
+        TypeError, match=rf"^{name}\(\) got .* 'zzz'. It takes .*include_top, .*dtype"
+    ):
+        row.make(zzz=10)
 
 
 @flagships
@@ -264,6 +282,34 @@ def test_mixed_precision_numbers():
     mixed.set_weights(exact.get_weights())
     x = image(4, 9, 8, 3)
     assert_close([outputs(mixed, x)], [outputs(exact, x)], 0.05)
+
+
+def test_the_model_has_the_policy_that_scales_the_loss(meta):
+    for arguments in ({"dtype": "mixed_float16"}, {"dtype": keras.DTypePolicy("mixed_float16")}):
+        model = tiny(**arguments)
+        assert model.dtype_policy.name == "mixed_float16"
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    model = SegPMG(dtype="mixed_float16")
+    assert model.dtype_policy.name == "mixed_float16"
+    assert tiny().dtype_policy.name == "float32"
+
+
+def test_a_policy_map_reaches_every_layer():
+    policies = keras.dtype_policies.DTypePolicyMap("mixed_bfloat16")
+    policies["predictions"] = keras.DTypePolicy("float64")
+    policies["grid1_smoother.*"] = keras.DTypePolicy("float32")
+    model = tiny(dtype=policies)
+    kinds = {x.name: (x.compute_dtype, x.variable_dtype) for x in model.layers if x.weights}
+    assert kinds.pop("predictions") == ("float64", "float64")
+    assert kinds.pop("grid1_smoother") == ("float32", "float32")
+    assert set(kinds.values()) == {("bfloat16", "float32")}
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    assert {v.dtype for v in model.get_layer("predictions").weights} == {"float64"}
+    assert model.predict(image(2, 9, 8, 3), verbose=0).shape == (2, 5)
+    # Without an entry of its own, the classifier computes in the variables' dtype.
+    plain = tiny(dtype=keras.dtype_policies.DTypePolicyMap("mixed_bfloat16"))
+    assert plain.get_layer("predictions").compute_dtype == "float32"
 
 
 def test_name(meta):
@@ -347,6 +393,10 @@ def test_initial_values(make, deviation, zero_bias):
         values = numpy(variable)
         if zero_bias is not None and variable.path.startswith("predictions"):
             continue
+        if make is SegPMG and kind_of(variable) == "gamma":
+            assert (values >= 0).all()
+            assert (values < 1).all()
+            continue
         if kind_of(variable) != "kernel":
             assert (values == start[kind_of(variable)]).all(), variable.path
             continue
@@ -382,9 +432,24 @@ def test_an_image_too_small_is_refused(make, shape, smallest, meta):
     make(input_shape=(smallest, smallest, 3), data_format="channels_last")
 
 
-def test_the_other_data_format_is_noticed():
-    with pytest.raises(ValueError, match="too small.*channels_last"):
-        IGC_L100M2(include_top=False, input_shape=(3, 224, 224), data_format="channels_last")
+@pytest.mark.parametrize("make", [IGC_L100M2, RMG18, RMG22, MgNet, SegPMG])
+def test_the_other_data_format_is_noticed(make, meta):
+    channels = 1 if make is SegPMG else 3
+    for shape, asked, meant in (
+        ((channels, 64, 64), "channels_last", "channels_first"),
+        ((64, 64, channels), "channels_first", "channels_last"),
+    ):
+        words = f"looks like {meant}, but data_format is '{asked}'. Pass data_format='{meant}'"
+        with pytest.raises(ValueError, match=words):
+            make(input_shape=shape, data_format=asked)
+        assert make(input_shape=shape, data_format=meant)
+
+
+def test_other_refusals_say_what_they_said():
+    with pytest.raises(ValueError, match="does not divide evenly"):
+        RMG22(input_shape=(30, 30, 3), data_format="channels_last")
+    with pytest.raises(ValueError, match="must be a tuple of three"):
+        RMG22(input_shape=32)
 
 
 def test_input_shape_and_input_tensor_must_agree():

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.applications import imagenet
+from keras_mg.applications import _imagenet as imagenet
 
 
 def test_there_are_1000_distinct_classes_in_wordnet_order():

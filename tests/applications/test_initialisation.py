@@ -183,27 +183,72 @@ def test_transposed_convolutions_start_as_torch_does(make):
         assert bias.any()
 
 
+# Plain networks of the multigrid paper, whose scales Torch7 starts at U(0, 1).
+PLAIN = [
+    zoo.MG6,
+    zoo.PMG9,
+    zoo.CifarVGG6,
+    zoo.SegPMG,
+    partial(zoo.SegUNet, **SMALL_UNET),
+    partial(zoo.SegUMG, **SMALL_UNET),
+]
+
+
+@pytest.mark.parametrize("make", PLAIN)
+def test_scales_of_plain_networks_start_uniformly(make):
+    model = make()
+    gammas = {v.path: numpy(v) for v in model.trainable_variables if v.name == "gamma"}
+    # Of each batch norm on its own: none is left at 1, no two start equal.
+    assert all(0 <= g.min() < g.max() < 1 for g in gammas.values())
+    same_width = [(a, b) for a in gammas.values() for b in gammas.values() if a.shape == b.shape]
+    assert sum(np.array_equal(a, b) for a, b in same_width) == len(gammas)
+    values = np.concatenate(list(gammas.values()))
+    assert len(values) > 300
+    assert_spread(values - 0.5, 1 / math.sqrt(12), "gamma")
+
+
+CIFAR_IGC = [
+    IGC_PLAIN,
+    IGC_RESNET,
+    partial(zoo.IGCPlainBaseline, 8, 32),
+    partial(zoo.IGCResNetBaseline, 8, 32),
+]
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        zoo.PMG9,
+        *PLAIN,
+        *CIFAR_IGC,
+        zoo.RMG12,
+        zoo.PRMG16,
+        zoo.RMG18,
+        zoo.PRMGSeg30,
         zoo.CifarRES12,
         zoo.SegPRMG,
-        partial(zoo.SegUMG, **SMALL_UNET),
-        IGC_RESNET,
+        zoo.IGC_L4M32,
+        zoo.IGCResNet18_C64,
         partial(zoo.MgNet, filters=8),
         zoo.ResNet20,
     ],
 )
-def test_batch_norms_and_biases_of_convolutions_start_neutral(make):
+def test_how_batch_norms_and_biases_of_convolutions_start(make):
+    """Neutrally, but for the scales of plain networks and the moving variances of CIFAR's IGC."""
+    variance = 0.0 if make in CIFAR_IGC else 1.0
+    has_own_scales = make in PLAIN or make is zoo.ResNet20
+    seen = set()
     for variable in make().weights:
         kind, value = kind_of(variable), numpy(variable)
+        seen.add(kind)
         if kind in ("beta", "moving_mean"):
             assert not value.any(), variable.path
-        elif kind == "moving_variance" or (kind == "gamma" and make is not zoo.ResNet20):
+        elif kind == "moving_variance":
+            assert (value == variance).all(), variable.path
+        elif kind == "gamma" and not has_own_scales:
             assert (value == 1).all(), variable.path
         elif kind == "bias" and not variable.path.startswith("predictions/b"):
             assert value.any() == ("_sampling/" in variable.path), variable.path
+    assert {"gamma", "beta", "moving_mean", "moving_variance"} <= seen
 
 
 def test_the_output_bias_of_dense_networks():

@@ -4,7 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.applications import igc, imagenet, mgnet, multigrid, multigrid_dense, multigrid_unet
+from keras_mg.applications import (
+    _imagenet,
+    igc,
+    mgnet,
+    multigrid,
+    multigrid_baselines,
+    multigrid_cifar,
+    multigrid_dense,
+)
 from tests.support.arrays import numpy
 
 torch = pytest.importorskip("torch")
@@ -102,9 +110,19 @@ def test_dense_networks_normalise_grey_images():
     np.testing.assert_allclose(got, (x / 255 - 0.1141) / 0.2746, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="images need 1 channels"):
         multigrid_dense.preprocess_input(np.ones((2, 8, 8, 3)), "channels_last")
-    assert multigrid_unet.preprocess_input is multigrid_dense.preprocess_input
 
 
 def test_imagenet_families_decode_predictions():
     for family in (multigrid, igc, mgnet):
-        assert family.decode_predictions is imagenet.decode_predictions
+        assert family.decode_predictions is _imagenet.decode_predictions
+
+
+def test_multigrid_families_share_their_normalisation():
+    for family in (multigrid_cifar, multigrid_baselines):
+        assert family.preprocess_input is multigrid.preprocess_input
+
+
+def test_what_is_no_array_is_refused():
+    for value in ("a.jpg", None, [[1, 2], [3, 4]]):
+        with pytest.raises(ValueError, match="takes 3D or 4D images, as an array or a tensor"):
+            multigrid.preprocess_input(value)

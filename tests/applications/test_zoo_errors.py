@@ -114,5 +114,5 @@ def test_unets_of_other_depths(make, filters):
 
 
 def test_plain_mg_has_no_published_dropout():
-    with pytest.raises(TypeError, match=r"MG6\(\): got an unexpected keyword argument 'dropout'"):
+    with pytest.raises(TypeError, match=r"MG6\(\) got an unexpected keyword argument 'dropout'"):
         zoo.MG6(dropout=True)

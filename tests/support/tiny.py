@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from keras_mg import applications as zoo
-from keras_mg.applications import constructor, igc, multigrid, multigrid_baselines, resnet
-from keras_mg.applications.multigrid import Block, Network
+from keras_mg.applications import _builder, _igc, _multigrid, multigrid_baselines, resnet
+from keras_mg.applications._multigrid import Block, Network
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "tiny"
 LAST = {"data_format": "channels_last"}
@@ -24,10 +24,11 @@ LOGITS = {**LAST, "classifier_activation": None}
 
 def classifier(trunk, shape):
     """A family's trunk at widths that its constructors do not offer."""
-    return constructor.classifier(
+    return _builder.classifier(
         "tiny",
         trunk,
         shape,
+        zero_bias=True,
         include_top=True,
         weights=None,
         skip_mismatch=False,
@@ -40,7 +41,6 @@ def classifier(trunk, shape):
         pyramid_outputs=False,
         data_format="channels_last",
         dtype=None,
-        zero_bias=True,
     )
 
 
@@ -52,7 +52,7 @@ def multigrid_network(kind, residual, start=(), shortcut="A"):
         Block((6, 4), 2, (3, 1), pool=True, merge=True),
     )
     network = Network(kind, (4, 3, 2), blocks, residual, start, shortcut)
-    return classifier(partial(multigrid.trunk, network), (32, 32, 3))
+    return classifier(partial(_multigrid.trunk, network), (32, 32, 3))
 
 
 def progressive(layers=1):
@@ -64,16 +64,16 @@ def segmentation_network(shortcut):
     start = tuple(Block((width,) * n, 1) for n, width in enumerate((2, 3, 4), 1))
     blocks = (Block((4, 4, 6), 1), Block((4, 6, 8), 2))
     network = Network("imagenet", (4, 3, 2), blocks, True, start, shortcut)
-    return classifier(partial(multigrid.trunk, network), (32, 32, 3))
+    return classifier(partial(_multigrid.trunk, network), (32, 32, 3))
 
 
 def imagenet_igc(primary, secondary):
     stages = (
-        igc.Stage(8, 1, 1, primary and primary[0], (secondary[0],) * 2),
-        igc.Stage(16, 2, 2, primary and primary[1], (secondary[1],) * 2),
+        _igc.Stage(8, 1, 1, primary and primary[0], (secondary[0],) * 2),
+        _igc.Stage(16, 2, 2, primary and primary[1], (secondary[1],) * 2),
     )
-    network = igc.Network("imagenet", 4 if primary == (4, 8) else 8, stages)
-    return classifier(partial(igc.residual_trunk, network), (32, 32, 3))
+    network = _igc.Network("imagenet", 4 if primary == (4, 8) else 8, stages)
+    return classifier(partial(_igc.residual_trunk, network), (32, 32, 3))
 
 
 MNIST = {"input_shape": (10, 7, 1), **LOGITS}

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks import twins
 from keras_mg import applications
+from keras_mg.applications._records import RECORDS, Form
 from tests.support.arrays import channels_last_to, numpy, randomize, relative_difference
 
 CIFAR, IMAGENET, MNIST, GREY28 = (32, 32, 3), (224, 224, 3), (64, 64, 1), (28, 28, 1)
@@ -33,30 +34,54 @@ _LARGE = {
 
 @dataclass(frozen=True)
 class Row:
-    """One network.
+    """One network and what its record does not say.
 
     Args:
         name: the constructor.
         twin: makes its twin, given `classes`.
-        parameters: trainable parameters; None where nothing but the twin states them.
-        image: height, width and channels of the published image.
-        classes: of the published network.
         arguments: of the constructor.
         macs: millions of multiply-accumulates, where they were worked out independently.
         unread: the parts whose output reaches no output of the network, as prefixes of weights.
         quick: whether the numbers are compared in every run rather than in the slow one: of each
             family, and of each of its rules, the smallest network.
+        form: what a record would say of a network that has none.
     """
 
     name: str
     twin: Callable[..., Any]
-    parameters: int | None
-    image: tuple[int, int, int]
-    classes: int
     arguments: dict[str, Any] = field(default_factory=dict)
     macs: float | None = None
     unread: frozenset[str] = frozenset()
     quick: bool = False
+    form: Form | None = None
+
+    @property
+    def known(self) -> Form:
+        """The record of this form; where there is none, the first form's without its parameters."""
+        first, *_ = forms = RECORDS[self.name].forms
+        if self.form is not None:
+            return self.form
+        for form in forms:
+            if form.arguments == self.arguments:
+                return form
+        return replace(first, parameters=0)
+
+    @property
+    def parameters(self) -> int | None:
+        """Trainable parameters; None where nothing but the twin states them."""
+        return self.known.parameters or None
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        image = self.known.image
+        assert image is not None
+        return image
+
+    @property
+    def classes(self) -> int:
+        classes = self.known.classes
+        assert classes is not None
+        return classes
 
     @property
     def id(self) -> str:
@@ -85,24 +110,19 @@ class Row:
 
 def _multigrid_rows():
     table = (
-        # kind, twin, layers per n, parameters, macs, quick
-        ("MG", twins.CifarMG, (6, 11, 16, 21),
-         (8_344_164, 20_460_948, 32_577_732, 44_694_516), (116.755, 394.513, 672.271, 950.029)),
-        ("PMG", twins.CifarPMG, (9, 16, 23, 30),
-         (8_462_196, 20_602_212, 32_742_228, 44_882_244), (None,) * 4),
-        ("RMG", twins.CifarRMG, (12, 22, 32, 42),
-         (20_555_748, 44_789_316, 69_022_884, 93_256_452),
-         (459.836, 1015.352, 1570.868, 2126.384)),
-        ("PRMG", twins.CifarPRMG, (16, 30, 44, 58),
-         (20_602_212, 44_882_244, 69_162_276, 93_442_308), (None,) * 4),
-        ("CifarVGG", twins.CifarVGG, (6, 11, 16, 21), (10_016_908, None, None, None), (None,) * 4),
-        ("CifarRES", twins.CifarRES, (12, 22, 32, 42), (9_499_236, None, None, None), (None,) * 4),
-    )  # fmt: skip
-    for kind, twin, depths, parameters, macs in table:
-        for n, (depth, count, cost) in enumerate(zip(depths, parameters, macs, strict=True), 1):
+        # kind, twin, layers per n, millions of multiply-accumulates
+        ("MG", twins.CifarMG, (6, 11, 16, 21), (116.755, 394.513, 672.271, 950.029)),
+        ("PMG", twins.CifarPMG, (9, 16, 23, 30), (None,) * 4),
+        ("RMG", twins.CifarRMG, (12, 22, 32, 42), (459.836, 1015.352, 1570.868, 2126.384)),
+        ("PRMG", twins.CifarPRMG, (16, 30, 44, 58), (None,) * 4),
+        ("CifarVGG", twins.CifarVGG, (6, 11, 16, 21), (None,) * 4),
+        ("CifarRES", twins.CifarRES, (12, 22, 32, 42), (None,) * 4),
+    )
+    for kind, twin, depths, macs in table:
+        for n, (depth, cost) in enumerate(zip(depths, macs, strict=True), 1):
             # Of two layers per block the second is one between equal widths.
             quick = n == 1 or (n == 2 and kind in ("MG", "CifarVGG", "CifarRES"))
-            yield Row(f"{kind}{depth}", partial(twin, n), count, CIFAR, 100, macs=cost, quick=quick)
+            yield Row(f"{kind}{depth}", partial(twin, n), macs=cost, quick=quick)
 
 
 def _unread_by_the_classifier(last: int, shortcuts: bool = False) -> frozenset[str]:
@@ -120,21 +140,12 @@ def _unread_by_the_classifier(last: int, shortcuts: bool = False) -> frozenset[s
     return frozenset(unread)
 
 
-_PRMGSEG = (
-    ("PRMGSeg30", 2, {"A": 31_905_432, "B": 32_138_952, "C": None}),
-    ("PRMGSeg52", 3, {"A": 60_463_560, "B": 60_697_080, "C": None}),
-)
-
-
 def _segmentation_rows():
-    for name, last, counts in _PRMGSEG:
-        for shortcut, count in counts.items():
+    for name, last in (("PRMGSeg30", 2), ("PRMGSeg52", 3)):
+        for shortcut in "ABC":
             yield Row(
                 name,
                 partial(getattr(twins, name), shortcut=shortcut),
-                count,
-                IMAGENET,
-                1000,
                 # The default is left out once, so that the table has the network as it comes.
                 {} if shortcut == "B" else {"shortcut": shortcut},
                 unread=_unread_by_the_classifier(last, shortcut == "C"),
@@ -159,101 +170,84 @@ _UMG_UNREAD = frozenset(("predictions/grid_1", "predictions/grid_2", "up0/grid_2
 
 def _dense_rows():
     for depth in (1, 2):
-        arguments = {} if depth == 1 else {"depth": depth}
-        yield Row(
-            "SegPMG", partial(twins.SegPMG, n=depth), 605_718 if depth == 1 else None, MNIST, 10,
-            arguments, 1606.5 if depth == 1 else None, _dropped_grids("", depth), True,
-        )  # fmt: skip
-        yield Row(
-            "SegPRMG", partial(twins.SegPRMG, n=depth), 1_199_886 if depth == 1 else None, MNIST,
-            10, arguments, 3168.8 if depth == 1 else None, _dropped_grids("conv2_", depth), True,
-        )  # fmt: skip
-    yield Row("SegUNet", twins.SegUNet, 3_791_518, MNIST, 10, {}, 1238.1, quick=True)
-    yield Row("SegUMG", twins.SegUMG, 5_903_290, MNIST, 10, {}, 1911.0, _UMG_UNREAD, True)
+        own = {} if depth == 1 else {"depth": depth}
+        for name, parts, macs in (("SegPMG", "", 1606.5), ("SegPRMG", "conv2_", 3168.8)):
+            yield Row(
+                name,
+                partial(getattr(twins, name), n=depth),
+                own,
+                macs if depth == 1 else None,
+                _dropped_grids(parts, depth),
+                quick=True,
+            )
+    yield Row("SegUNet", twins.SegUNet, macs=1238.1, quick=True)
+    yield Row("SegUMG", twins.SegUMG, macs=1911.0, unread=_UMG_UNREAD, quick=True)
 
 
 def _igc_rows():
-    for name, count, macs in (
-        ("IGC_L100M2", 8_637_900, 1264.8),
-        ("IGC_L16M16", 13_528_296, 2266.0),
-        ("IGC_L4M32", 12_251_240, 1944.6),
-        ("IGCResNet18_C64", 11_689_512, 1814.1),
-        ("IGCResNet18_C69", 13_542_457, 2098.6),
+    for name, macs in (
+        ("IGC_L100M2", 1264.8),
+        ("IGC_L16M16", 2266.0),
+        ("IGC_L4M32", 1944.6),
+        ("IGCResNet18_C64", 1814.1),
+        ("IGCResNet18_C69", 2098.6),
     ):
-        yield Row(name, getattr(twins, name), count, IMAGENET, 1000, macs=macs, quick=True)
-    for name, twin, depth, primary, secondary, count in (
-        ("IGCPlain", twins.plain_igc, 38, 24, 2, 317_242),
-        ("IGCPlain", twins.plain_igc, 8, 8, 2, 12_570),
-        ("IGCResNet", twins.resnet_igc, 20, 24, 2, 164_410),
+        yield Row(name, getattr(twins, name), macs=macs, quick=True)
+    for name, twin, depth, primary, secondary in (
+        ("IGCPlain", twins.plain_igc, 38, 24, 2),
+        ("IGCPlain", twins.plain_igc, 8, 8, 2),
+        ("IGCResNet", twins.resnet_igc, 20, 24, 2),
         # Depths whose blocks do not divide by three: 1, 2, 2 and 1, 1, 2 of them.
-        ("IGCResNet", twins.resnet_igc, 12, 4, 6, None),
-        ("IGCResNet", twins.resnet_igc, 10, 6, 4, None),
+        ("IGCResNet", twins.resnet_igc, 12, 4, 6),
+        ("IGCResNet", twins.resnet_igc, 10, 6, 4),
     ):
-        arguments = {
-            "depth": depth, "primary_partitions": primary, "secondary_partitions": secondary
-        }  # fmt: skip
-        yield Row(
-            name, partial(twin, depth, primary, secondary), count, CIFAR, 10, arguments, quick=True
-        )
-    for name, twin, depth, width in (
-        ("IGCPlainBaseline", twins.plain_baseline, 38, 48),
-        ("IGCResNetBaseline", twins.resnet_baseline, 20, 48),
+        own = {"depth": depth, "primary_partitions": primary, "secondary_partitions": secondary}
+        yield Row(name, partial(twin, depth, primary, secondary), own, quick=True)
+    for name, twin, depth in (
+        ("IGCPlainBaseline", twins.plain_baseline, 38),
+        ("IGCResNetBaseline", twins.resnet_baseline, 20),
     ):
-        yield Row(
-            name, partial(twin, depth, width), None, CIFAR, 10,
-            {"depth": depth, "width": width}, quick=True,
-        )  # fmt: skip
+        yield Row(name, partial(twin, depth, 48), {"depth": depth, "width": 48}, quick=True)
 
 
-def _mgnet_row(count, classes=100, image=CIFAR, quick=False, **arguments):
+def _mgnet_row(form=None, quick=False, **own):
     twin = {
         "iterations": (2, 2, 2, 2), "filters": 256, "share_smoother": True, "stem": "cifar"
-    } | arguments  # fmt: skip
-    if classes != 100:
-        arguments["classes"] = classes
-    return Row("MgNet", partial(twins.MgNet, **twin), count, image, classes, arguments, quick=quick)
+    } | {k: v for k, v in own.items() if k != "classes"}  # fmt: skip
+    return Row("MgNet", partial(twins.MgNet, **twin), own, quick=quick, form=form)
 
 
 def _mgnet_rows():
-    wide = {
-        "iterations": (3, 4, 6, 3), "filters": (128, 256, 512, 1024), "share_smoother": False
-    }  # fmt: skip
-    narrow = {"iterations": (1, 3, 1), "filters": (8, 24, 16)}
-    return (
-        _mgnet_row(8_301_924, quick=True),
-        _mgnet_row(10_661_220, share_smoother=False),
-        _mgnet_row(71_255_144, 1000, CIFAR, **wide),
-        _mgnet_row(71_270_504, 1000, IMAGENET, **wide, stem="imagenet"),
-        _mgnet_row(None, 10, GREY28, True, **narrow, stem="mnist"),
-        _mgnet_row(None, 10, CIFAR, True, **narrow, share_smoother=False),
-        _mgnet_row(None, 10, IMAGENET, True, **narrow, stem="imagenet"),
-    )
+    for form in RECORDS["MgNet"].forms:
+        yield _mgnet_row(**form.arguments, quick=not form.arguments)
+    narrow = {"iterations": (1, 3, 1), "filters": (8, 24, 16), "classes": 10}
+    for image, own in (
+        (GREY28, {"stem": "mnist"}),
+        (CIFAR, {"share_smoother": False}),
+        (IMAGENET, {"stem": "imagenet"}),
+    ):
+        yield _mgnet_row(Form(0, image=image, classes=10), quick=True, **narrow, **own)
 
 
 def _resnet_rows():
     table = (
-        ("ResNet20", 271_886, 36.26),
-        ("ResNet32", 466_766, 64.57),
-        ("ResNet44", 661_646, 92.88),
-        ("ResNet56", 856_526, 121.19),
-        ("ResNet110", 1_733_486, 248.59),
+        ("ResNet20", 36.26),
+        ("ResNet32", 64.57),
+        ("ResNet44", 92.88),
+        ("ResNet56", 121.19),
+        ("ResNet110", 248.59),
     )
-    variants = (
-        {},
-        {"block": "bn_after_add"},
-        {"final_relu": False},
-        {"block": "bn_after_add", "final_relu": False},
-    )
-    for name, count, macs in table:
-        for own in variants if name == "ResNet20" else variants[:1]:
+    for name, macs in table:
+        for form in RECORDS[name].forms:
+            own = dict(form.arguments)
             twin = partial(getattr(twins, name), **own)
-            yield Row(name, twin, count, CIFAR, 10, own, macs, quick=name == "ResNet20")
+            yield Row(name, twin, own, macs, quick=name == "ResNet20")
 
 
 ROWS = (
     *_multigrid_rows(),
-    Row("RMG18", twins.RMG18, 15_847_752, IMAGENET, 1000, macs=2768.1, quick=True),
-    Row("RMG34", twins.RMG34, 32_899_176, IMAGENET, 1000, macs=5760.3),
+    Row("RMG18", twins.RMG18, macs=2768.1, quick=True),
+    Row("RMG34", twins.RMG34, macs=5760.3),
     *_segmentation_rows(),
     *_dense_rows(),
     *_igc_rows(),

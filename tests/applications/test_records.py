@@ -3,10 +3,13 @@ import random
 import pytest
 
 from keras_mg import applications
-from keras_mg.applications import list_models, model_info, published
+from keras_mg.applications import list_models, model_info
+from keras_mg.applications._records import RECORDS
 from keras_mg.weights import weights_info
 from tests.support import zoo
 from tests.support.jax_process import run_on_jax
+
+FORMS = [(record, form) for record in RECORDS.values() for form in record.forms]
 
 # Of each family one, with groups, strides, transposed convolutions and shared kernels among them.
 JAX = {"MG6", "RMG18", "SegPRMG", "SegUMG", "IGC_L100M2", "IGCResNet", "MgNet", "ResNet20"}
@@ -53,10 +56,9 @@ def test_published_figures():
 def test_printed_sizes_are_near_the_counted_ones():
     """To half a unit of their last digit; the exceptions are named, and are the README's, too."""
     seen = 0
-    for record in published.PUBLISHED:
-        arguments = {key: values[0] for key, values in record.where.items()}
-        info = zoo.info(record.network, **arguments)
-        assert set(record.figures) <= set(info.published)
+    for record, form in FORMS:
+        info = zoo.info(record.name, **form.arguments)
+        assert info.published == form.figures
         for figure in info.find("parameters", "FLOPs"):
             scale = {"million": 1e6, "billion": 1e9}[figure.unit]
             size = info.parameters if figure.metric == "parameters" else info.multiply_accumulates
@@ -89,6 +91,7 @@ def test_printed_sizes_are_near_the_counted_ones():
         ("MG6", {"input_shape": (64, 64, 3)}, False),
         ("MG6", {"include_top": False}, False),
         ("MgNet", {"filters": [256] * 4, "iterations": [2, 2, 2, 2]}, True),
+        ("MgNet", {"filters": [256] * 3, "iterations": [2, 2, 2]}, False),
         ("MgNet", {"share_smoother": False}, False),
         ("IGCPlain", {"depth": 38, "primary_partitions": 24, "secondary_partitions": 2}, True),
         ("IGCPlain", {"depth": 8, "primary_partitions": 24, "secondary_partitions": 2}, False),
@@ -98,6 +101,30 @@ def test_printed_sizes_are_near_the_counted_ones():
 )
 def test_figures_belong_to_the_published_network_alone(name, arguments, has_figures):
     assert bool(zoo.info(name, **arguments).published) is has_figures
+
+
+def test_records_are_what_the_models_are():
+    """Every form: its parameters, image and classes, and that no two are the same."""
+    assert len(FORMS) > 50
+    for record, form in FORMS:
+        info = zoo.info(record.name, **form.arguments)
+        assert info.parameters == form.parameters, info.call
+        assert (info.input_shape, info.classes) == (form.image, form.classes), info.call
+        assert info.family == record.family
+    calls = [zoo.info(record.name, **form.arguments).call for record, form in FORMS]
+    assert len(set(calls)) == len(calls)
+
+
+def test_every_record_is_a_public_constructor():
+    for name, record in RECORDS.items():
+        assert getattr(applications, name) is record.construct
+        assert name == record.name == record.construct.__name__
+
+
+def test_an_accuracy_belongs_to_the_classes_it_was_measured_on():
+    for classes, dataset in ((10, "CIFAR-10"), (100, "CIFAR-100")):
+        figures = zoo.info("MgNet", classes=classes).find("accuracy")
+        assert [figure.dataset for figure in figures] == [dataset]
 
 
 def test_the_variants_of_resnet20_have_their_own_errors():

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from keras_mg.applications import catalogue_table, list_models
-from keras_mg.applications.catalogue_table import BEGIN, END, make_table, replace_table
+from keras_mg.applications import list_models
 from tests.support import zoo
+from tools import networks_table
+from tools.networks_table import BEGIN, END, make_table, replace_table
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -12,7 +13,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 def test_the_readme_has_the_table_that_the_models_make():
     text = README.read_text(encoding="utf-8")
     assert replace_table(text, make_table(zoo.info)) == text, (
-        "python -m keras_mg.applications.catalogue_table README.md writes it anew"
+        "python tools/networks_table.py README.md writes it anew"
     )
 
 
@@ -43,14 +44,14 @@ def test_only_what_stands_between_the_marks_is_replaced():
 
 
 def test_it_writes_files_and_the_terminal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(catalogue_table, "make_table", lambda: "| table |")
+    monkeypatch.setattr(networks_table, "make_table", lambda: "| table |")
     file, bad = tmp_path / "a.md", tmp_path / "b.md"
     file.write_text(f"{BEGIN}\n{END}\nrest\n")
     bad.write_text("no marks\n")
-    catalogue_table.main([str(file)])
+    networks_table.main([str(file)])
     assert file.read_text() == f"{BEGIN}\n| table |\n{END}\nrest\n"
-    catalogue_table.main([])
+    networks_table.main([])
     assert capsys.readouterr().out == "| table |\n"
     with pytest.raises(ValueError, match="must have"):
-        catalogue_table.main([str(bad)])
+        networks_table.main([str(bad)])
     assert bad.read_text() == "no marks\n"

@@ -285,9 +285,9 @@ class FunctionalModel(Model, Functional):
 
         Detectors and segmenters of keras-hub look for them under this name.
         """
-        if not isinstance(self._outputs_struct, dict):
+        if not isinstance(self.output, dict):
             raise AttributeError(f"model {self.name!r} has no pyramid_outputs: it has one output")
-        return dict(self._outputs_struct)
+        return dict(self.output)
 
     def _release_plan(self) -> dict:
         """For each node, the tensors that no later node reads and that are no output."""

@@ -17,6 +17,7 @@ PACKAGE = "keras_mg"
 # Left to right: a part may import itself and what stands before it.
 ORDER = [
     "_default_backend",
+    "_files",
     "_private",
     "ops",
     "layers",
@@ -29,6 +30,7 @@ ORDER = [
     "visualization",
     "recipes",
     "cli",
+    "__main__",
 ]
 
 # These cost seconds to import or are optional, so they load inside the function that needs them.

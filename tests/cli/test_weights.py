@@ -114,16 +114,18 @@ def test_verify_files(run, checkpoint, tmp_path):
     code, out, _ = run("weights", "verify", checkpoint)
     assert code == 0
     assert "good, mxnet, 43 arrays" in out
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
-    assert "offset" in failed(run("weights", "verify", checkpoint))
-
-
-def test_no_command(run):
-    assert "TOPIC" in failed(run())
-    assert "COMMAND" in failed(run("weights"))
-
-
-def test_help(run):
-    with pytest.raises(SystemExit) as caught:
-        run("weights", "convert", "--help")
-    assert caught.value.code == 0
+    cut = tmp_path / "cut.params"
+    cut.write_bytes(checkpoint.read_bytes()[:-1])
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code, out, err = run("weights", "verify", cut, folder, tmp_path / "absent", checkpoint)
+    assert code == 2
+    lines = out.splitlines()
+    assert [line.split(", ")[0].removeprefix(f"{tmp_path}/") for line in lines] == [
+        "cut.params: bad",
+        "folder: bad",
+        "absent: bad",
+        "plain.params: good",
+    ]
+    assert "offset" in lines[0]
+    assert err == "keras-mg: error: 3 of 4 files cannot be read\n"

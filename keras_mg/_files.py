@@ -1,0 +1,49 @@
+"""Paths as people write them, and files that are complete or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def expand(path: str | os.PathLike[str]) -> Path:
+    """A path with a leading `~` or `~user` replaced; one of nobody's stays as it is."""
+    return Path(os.path.expanduser(os.fsdecode(path)))
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Args:
+        path: where the file shall be; `~` is expanded, and a link is followed.
+
+    Yields:
+        A path of the same name in an empty folder beside it, to be written. The file takes the
+        place of `path` when the block ends; if it ends in an exception, `path` is as it was and
+        nothing else is left.
+
+    Raises:
+        OSError: there is no folder to write to, or `path` is one.
+
+    Example:
+        >>> with replacing("notes.txt") as temporary:
+        ...     written = temporary.write_text("complete")
+    """
+    target = Path(os.path.realpath(expand(path)))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", os.fspath(target.parent))
+    # Beside the target, so that the replacement stays on one file system; in a folder, so that what
+    # a writer leaves beside its file goes with it.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        temporary = Path(folder, target.name)
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())  # otherwise a power cut can leave an empty file of the name
+        os.replace(temporary, target)

@@ -1,0 +1,6 @@
+"""The command line, `keras-mg`: it parses and calls, and holds no logic of its own.
+
+A group of commands is a file with an `app`, which `_main.py` adds.
+"""
+
+from keras_mg.cli._main import main as main

@@ -1,0 +1,103 @@
+"""`keras-mg weights`: published weights and weights files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keras_mg import applications, weights
+from keras_mg._files import expand, replacing
+from keras_mg.cli._shared import Failure, Settings, check_memory, network_info, parse_settings
+
+KERAS_SUFFIXES = (".weights.h5", ".keras")
+EXPORT_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_weights(
+    network: Annotated[str | None, typer.Option(help="Only this network's.")] = None,
+) -> None:
+    """What is published."""
+    if network is not None and network not in applications.list_models():
+        raise Failure(f"--network: there is no {network!r}; `keras-mg list` gives all names")
+    for record in weights.weights_info(network):
+        print(f"{record.network} weights={record.tag!r}")
+        print(f"  address  {record.address}")
+        print(f"  hash     {record.hash}")
+        print(f"  licence  {record.licence}")
+        print(f"  input    {record.input_size[0]}x{record.input_size[1]} {record.channel_order}, "
+              f"mean {record.mean}, std {record.std}")  # fmt: skip
+        print(f"  error    top-1 {record.top1_error} %, top-5 {record.top5_error} % (published), "
+              f"{record.classes} classes, {record.parameters:,} parameters")  # fmt: skip
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="A published tag, a path or an address.")
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="NAME.weights.h5 or NAME.keras; for MgNet also NAME.pth or NAME.safetensors.",
+        ),
+    ],
+    network: Annotated[str, typer.Option(help="The constructor, such as IGC_L100M2.")],
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Load IN, of any format that can be read, into a network and save it as OUT."""
+    path = expand(target)
+    suffix = next((s for s in KERAS_SUFFIXES + EXPORT_SUFFIXES if path.name.endswith(s)), None)
+    if suffix is None:
+        raise Failure(f"OUT must end in one of {', '.join(KERAS_SUFFIXES + EXPORT_SUFFIXES)}. "
+                      f"Received: {target}")  # fmt: skip
+    if path.exists() and not path.is_file():
+        raise Failure(f"{target} is there and is no file")
+    if path.exists() and not overwrite:
+        raise Failure(f"{target} is there already; --overwrite replaces it")
+    arguments = parse_settings(settings)
+    # First without weights: a mistake in the settings shows before anything is fetched or filled.
+    check_memory(network_info(network, arguments))
+    if "classes" not in arguments and arguments.get("include_top", True):
+        classes = weights.head_classes(source, network=network)
+        arguments |= {} if classes is None else {"classes": classes}
+    model = getattr(applications, network)(weights=source, **arguments)
+    if suffix in EXPORT_SUFFIXES:
+        weights.export(model, path)
+    else:
+        with replacing(path) as temporary:
+            (model.save if suffix == ".keras" else model.save_weights)(temporary)
+    print(f"{target}: {model.count_params():,} numbers of {network}")
+
+
+@app.command()
+def verify(
+    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...")] = None,
+    cache_dir: Annotated[
+        str | None, typer.Option(help="Instead of KERAS_HOME or ~/.keras.")
+    ] = None,
+) -> None:
+    """Without FILE, check the cache folder by hashes; with it, read every array of the files."""
+    if not files:
+        checks = weights.verify(cache_dir)
+        for check in checks:
+            print(f"{check.state:8} {check.network} {check.tag!r} {check.path}")
+        if damaged := sum(check.state == "damaged" for check in checks):
+            raise Failure(f"{damaged} damaged files; they are never loaded, and fetched anew")
+        return
+    bad = 0
+    for file in files:
+        try:
+            kind, count, numbers = weights.read_through(file)
+            print(f"{file}: good, {kind}, {count} arrays, {numbers:,} numbers")
+        except (ValueError, OSError, MemoryError) as error:
+            bad += 1
+            reason = " ".join(str(error).split()).removeprefix(f"{file}: ")
+            print(f"{file}: bad, {reason}")
+    if bad:
+        raise Failure(f"{bad} of {len(files)} files cannot be read")

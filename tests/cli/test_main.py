@@ -1,0 +1,89 @@
+"""The command line as a whole: help, version, errors, and the networks' commands."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from keras_mg import applications
+from keras_mg.cli import main
+
+
+def run(capsys, *words):
+    code = main(list(words))
+    return code, *capsys.readouterr()
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"keras-mg {metadata.version('keras-mg')}\n", "")
+
+
+@pytest.mark.parametrize("words", [(), ("weights",), ("list",), ("info",), ("weights", "convert")])
+def test_help(capsys, words):
+    code, out, err = run(capsys, *words, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: {' '.join(('keras-mg', *words))} ")
+
+
+def test_completion_is_offered(capsys):
+    assert "--install-completion" in run(capsys, "--help")[1]
+
+
+def test_list(capsys):
+    code, out, err = run(capsys, "list")
+    assert (code, err) == (0, "")
+    assert out.split() == applications.list_models()
+    assert "ModelInfo" not in out
+    assert run(capsys, "list", "rmg1*")[1].split() == ["RMG12", "RMG18"]
+
+
+def test_info(capsys):
+    code, out, err = run(capsys, "info", "IGCPlain", "--set", "depth=8",
+                         "--set", "primary_partitions=8", "--set", "secondary_partitions=2")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "12,570" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "Missing command"),
+        (("weights",), "Missing command"),
+        (("listt",), "No such command"),
+        (("list", "--loud"), "No such option"),
+        (("info", "RMG35"), "RMG34"),
+        (("info", "MgNet", "--set", "filters"), "NAME=VALUE"),
+        (("info", "MgNet", "--set", "filterz=3"), "filterz"),
+        (("info", "MgNet", "--set", "filters=10000000000"), "keras-mg: error: "),
+        (("info", "IGCPlain"), "depth"),
+        (("weights", "convert", "~nosuch/a.params", "b.keras", "--network", "MgNet"), "~nosuch"),
+        (
+            ("weights", "convert", "a.pth", "b.keras", "--network", "MgNet",
+             "--set", "classes=1000000000000"),
+            "memory",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(capsys, monkeypatch, tmp_path, words, expected):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("keras-mg: error: ")
+    assert expected in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_control_c(capsys, monkeypatch):
+    def interrupt(pattern):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(applications, "list_models", interrupt)
+    assert run(capsys, "list") == (130, "", "")
+
+
+def test_as_a_module():
+    command = [sys.executable, "-m", "keras_mg", "list", "MG6"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "MG6\n"

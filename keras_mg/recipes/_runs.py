@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from keras_mg._files import replacing
 
 # What a finished run leaves; the last where its preprocessing was fitted to the training images.
 FILES = ("model.keras", "history.csv", "result.json", "preprocessing.npz")
@@ -123,22 +124,14 @@ def versions() -> dict[str, str | None]:
 def write_json(path: Path, content: dict) -> None:
     """Writes a JSON file in one step."""
     text = json.dumps(content, indent=2) + "\n"
-    write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an .npz file in one step."""
-    write(path, lambda part: np.savez(part, **dict(arrays)))  # type: ignore[arg-type]
-
-
-def write(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a neighbour, then puts it in place: the file is complete or it is not there."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as part:
+        np.savez(part, **dict(arrays))  # type: ignore[arg-type]
 
 
 def _version(name: str) -> str | None:

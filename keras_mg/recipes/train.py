@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mg._files import expand, replacing
 from keras_mg.datasets.set_epoch import SetEpoch
 from keras_mg.recipes import _runs
 from keras_mg.recipes._runs import InterruptedRunError as InterruptedRunError
@@ -90,7 +91,7 @@ def train(
         FloatingPointError: if training diverged. No model is saved then.
     """
     begun = time.perf_counter()
-    folder = Path(output_dir).expanduser()
+    folder = expand(output_dir)
     # What would stop a run after hours stops it here.
     earlier = _runs.check_folder(folder, [*_runs.FILES, *recipe.pictures])
     if recipe.pictures and importlib.util.find_spec("matplotlib") is None:
@@ -210,20 +211,16 @@ def _save(model: keras.Model, path: Path, x) -> float:
     Returns:
         The largest difference between the outputs of the two.
     """
-    differences = []
-
-    def save(part: Path) -> None:
+    with replacing(path) as part:
         model.save(part)
         loaded = keras.saving.load_model(part, compile=False)
         outputs = (keras.ops.convert_to_numpy(each(x, training=False)) for each in (model, loaded))
-        differences.append(float(np.abs(np.subtract(*outputs)).max()))
-        if not differences[0] <= _MAX_DIFFERENCE:
+        difference = float(np.abs(np.subtract(*outputs)).max())
+        if not difference <= _MAX_DIFFERENCE:
             raise RuntimeError(
-                f"The loaded model's outputs differ from the trained one's by {differences[0]:g}."
+                f"The loaded model's outputs differ from the trained one's by {difference:g}."
             )
-
-    _runs.write(path, save)
-    return differences[0]
+    return difference
 
 
 def _check(model: keras.Model, data: Splits) -> None:

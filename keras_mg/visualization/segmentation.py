@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 
+from keras_mg._files import expand, replacing
 from keras_mg.layers.arguments import standardize_data_format
 
 # Ten hues that stay apart on a near-black ground, neighbours in the list most of all.
@@ -84,7 +84,10 @@ def plot_segmentation(
         ("wrong (white)", [_paint_wrong(*pair) for pair in zip(true, predicted, strict=True)]),
     ]
     figure = _figure(rows, [_iu(*pair) for pair in zip(true, predicted, strict=True)], names, title)
-    return _write(figure, pathlib.Path(path))
+    target = expand(path)
+    with replacing(target) as temporary:
+        figure.savefig(temporary, format="png")
+    return target
 
 
 def _check(inputs, true_maps, predicted_maps, class_names) -> list[str]:
@@ -180,20 +183,3 @@ def _figure(rows, ius: list[float], names: list[str], title: str | None):
         columnspacing=1.0,
     )
     return figure
-
-
-def _write(figure, path: pathlib.Path) -> pathlib.Path:
-    # A neighbour of the target, so that the replacement stays on one file system.
-    handle, temporary = tempfile.mkstemp(suffix=".png", prefix=f".{path.stem}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format="png")
-        # A temporary file is private to its owner; a picture is not.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path

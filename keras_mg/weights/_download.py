@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 
 import keras
 
+from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._hashing import HASH_FORM, file_hash, matches
 
@@ -51,7 +52,7 @@ def cache_folder(cache_dir: PathLike | None = None) -> Path:
             `~/.keras`.
     """
     home = os.fspath(cache_dir) if cache_dir is not None else os.environ.get("KERAS_HOME")
-    return Path(home or "~/.keras").expanduser() / "keras_mg" / "weights"
+    return expand(home or "~/.keras") / "keras_mg" / "weights"
 
 
 def is_offline(offline: bool | None = None) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_mg._files import expand, replacing
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._names import TABLES, to_foreign
 from keras_mg.weights._torch_files import COUNTER
@@ -84,7 +84,7 @@ def export(model: keras.Model, path: PathLike, *, epoch: int | None = None) -> P
         'mgnet.pth'
         >>> again = applications.MgNet((1, 1), filters=4, classes=10, weights="mgnet.pth")
     """
-    target = Path(os.fspath(path))
+    target = expand(path)
     if target.suffix not in (*TORCH_SUFFIXES, SAFETENSORS_SUFFIX):
         raise WeightsError(
             "the path to export to must end in .pth, .pt or .safetensors. "
@@ -95,34 +95,21 @@ def export(model: keras.Model, path: PathLike, *, epoch: int | None = None) -> P
             f"a .safetensors file holds arrays only; epoch needs .pth. Received: epoch={epoch}"
         )
     arrays = state_dict(model)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-    os.close(handle)
-    try:
+    with replacing(target) as temporary:
         if target.suffix == SAFETENSORS_SUFFIX:
-            _save_safetensors(arrays, name)
+            _save_safetensors(arrays, temporary)
         else:
-            _save_torch(arrays, name, epoch)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+            _save_torch(arrays, temporary, epoch)
     return target
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _save_safetensors(arrays: dict[str, np.ndarray], name: str) -> None:
+def _save_safetensors(arrays: dict[str, np.ndarray], path: Path) -> None:
     from safetensors.numpy import save_file
 
-    save_file(arrays, name)
+    save_file(arrays, path)
 
 
-def _save_torch(arrays: dict[str, np.ndarray], name: str, epoch: int | None) -> None:
+def _save_torch(arrays: dict[str, np.ndarray], path: Path, epoch: int | None) -> None:
     import torch
 
     # One tensor per array, so that a shared convolution is stored once, as PyTorch stores it.
@@ -132,4 +119,4 @@ def _save_torch(arrays: dict[str, np.ndarray], name: str, epoch: int | None) -> 
     }
     if epoch is not None:
         content = {"epoch": epoch, "model_state_dict": content, "optimizer_state_dict": {}}
-    torch.save(content, name)
+    torch.save(content, path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._download import fetch, shown
 from keras_mg.weights._hashing import check_form, matches
@@ -60,7 +61,7 @@ def find_source(
         return Source(f"weights={text!r} of {network}", record=record)
     if "://" in text:
         return _addressed(text, cache_dir, offline, progress)
-    path = Path(text).expanduser()
+    path = expand(text)
     if path.is_file():
         return Source(text, path=path)
     raise WeightsError(_unknown(text, network, path))

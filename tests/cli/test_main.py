@@ -39,8 +39,9 @@ def test_list(capsys):
 
 
 def test_info(capsys):
-    code, out, err = run(capsys, "info", "IGCPlain", "--set", "depth=8",
-                         "--set", "primary_partitions=8", "--set", "secondary_partitions=2")  # fmt: skip
+    settings = ("depth=8", "primary_partitions=8", "secondary_partitions=2")
+    words = [word for setting in settings for word in ("--set", setting)]
+    code, out, err = run(capsys, "info", "IGCPlain", *words)
     assert (code, err) == (0, "")
     assert "12,570" in out
 

@@ -76,7 +76,7 @@ def test_convert_refuses(run, tmp_path, checkpoint):
     target = tmp_path / "b.weights.h5"
     convert = ("weights", "convert", checkpoint, target)
     assert "--network" in failed(run(*convert))
-    assert "there is no 'X'" in failed(run(*convert, "--network", "X"))
+    assert "there is no network 'X'" in failed(run(*convert, "--network", "X"))
     assert "another network" in failed(run(*convert, "--network", "IGC_L100M2"))
     assert "NAME=VALUE" in failed(run(*convert, *PLAIN, "--set", "depth"))
     assert "unexpected" in failed(run(*convert, *PLAIN, "--set", "deep=1"))

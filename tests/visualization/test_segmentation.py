@@ -134,7 +134,7 @@ def test_a_drawing_that_fails_leaves_the_older_file(tmp_path, arrays, monkeypatc
     path.write_bytes(b"older")
 
     def fail(self, file, **kwargs):
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_mg.applications import _preprocessing
+from keras_mg.applications import _preprocessing, igc_cifar
 from keras_mg.applications._builder import classifier
 from keras_mg.applications._records import Form, PublishedFigure, network
 from keras_mg.layers import ConvNormActivation, ResidualBlock, arguments
@@ -35,12 +35,14 @@ BLOCKS = ("bn_before_add", "bn_after_add")
 GAMMA_DEVIATION = 0.002  # standard deviation of the batch norms' scales around 1 at the start
 
 # Of RGB CIFAR-10 images in 0..255.
-CIFAR10_MEAN = (125.307, 122.950, 113.865)
-CIFAR10_STD = (62.993, 62.089, 66.705)
+CIFAR10_MEAN, CIFAR10_STD = igc_cifar.STATISTICS["cifar10"]
 
 
 def preprocess_input(x, data_format: str | None = None):
     """Normalise RGB images with CIFAR-10's statistics: `(x - mean) / std` per channel.
+
+    The study itself takes off the mean image of those it trains on (`keras_mg.datasets.MeanImage`):
+    a network that was trained so takes the `Normalizer` that its run has stored.
 
     Args:
         x: array or tensor, images with values 0 to 255, 3D or 4D.

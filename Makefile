@@ -25,7 +25,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits and show what it sees
-	$(BIN)/python applications/multigrid/segment_digits.py --output-dir demo_output $(ARGS)
+	$(BIN)/keras-mg train segment-digits --output-dir demo_output $(ARGS)
 
 test: lint ## check style and types, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)

@@ -30,7 +30,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     parsed = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not all(part.isidentifier() for part in name.split(".")):
             raise Failure(f"--set takes NAME=VALUE. Received: {setting}")
         parsed[name] = _value(value)
     return parsed

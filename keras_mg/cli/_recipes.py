@@ -1,0 +1,121 @@
+"""`keras-mg recipes` and `keras-mg train`: the published recipes, and a run by one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from keras_mg.cli._shared import Failure, parse_settings
+
+app = typer.Typer()
+
+
+class Place(StrEnum):
+    host = "host"
+    device = "device"
+
+
+@app.command("recipes")
+def list_recipes(
+    pattern: Annotated[
+        str, typer.Argument(help="Shell pattern, such as 'mgnet-*', or a part of the name.")
+    ] = "*",
+) -> None:
+    """The names of the training recipes."""
+    from keras_mg import recipes
+
+    for name in recipes.list_recipes(pattern):
+        print(name)
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="A name from `keras-mg recipes`.")],
+    output_dir: Annotated[
+        str | None, typer.Option(help="Folder of the results.  [default: outputs/NAME]")
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of prepared tensorflow-datasets; nothing is downloaded.  "
+            "[default: TFDS_DATA_DIR or ~/tensorflow_datasets]"
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Instead of the recipe's; the learning rate drops after the same fractions.",
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Likewise, as a fraction of the recipe's epochs.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Of initial weights, order and augmentation; validation and test stay the same.",
+        ),
+    ] = 0,
+    validation_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the training images, kept from training and measured after each epoch; 0 "
+            "trains on all, as the papers do.  [default: 0.1]"
+        ),
+    ] = None,
+    augment_on: Annotated[
+        Place | None,
+        typer.Option(help="Where batches are made.  [default: the device if it is a GPU]"),
+    ] = None,
+    jit_compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="Compile the steps.  [default: on a GPU alone]"
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Part of the recipe, such as network.depth=38 or schedule.learning_rate=0.05.",
+        ),
+    ] = [],  # noqa: B006 (typer copies it)
+    verbose: Annotated[
+        int | None, typer.Option(min=0, max=2, help="Of `fit`: 2 is a line per epoch.")
+    ] = None,
+) -> None:
+    """Train by a recipe, measure once, save; given again, an interrupted run goes on."""
+    from keras_mg import recipes
+
+    recipe = recipes.get_recipe(name).changed(parse_settings(settings))
+    if scale is not None:
+        if epochs is not None:
+            raise Failure("--epochs and --scale exclude each other")
+        if not scale > 0:
+            raise Failure(f"--scale must be greater than 0. Received: {scale}")
+        epochs = max(1, round(scale * recipe.epochs))
+    if epochs is not None:
+        recipe = recipe.shortened(epochs)
+    if batch_size is not None:
+        recipe = recipe.changed({"batch_size": batch_size})
+    try:
+        recipes.train(
+            recipe,
+            f"outputs/{name}" if output_dir is None else output_dir,
+            seed=seed,
+            data_dir=data_dir,
+            validation_fraction=validation_fraction,
+            augment_on=None if augment_on is None else augment_on.value,
+            jit_compile="auto" if jit_compile is None else jit_compile,
+            verbose="auto" if verbose is None else verbose,
+            report=print,
+        )
+    except FloatingPointError as error:
+        raise Failure(str(error)) from error

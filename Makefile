@@ -6,12 +6,13 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+NIGHTLY ?= .venv-nightly
 ARGS ?=
 JOBS ?= 2
 export KERAS_BACKEND = torch
 # Threads that wait for work by spinning take the cores from whatever else runs: beside a second
 # busy process a training step took 16 times as long.
-demo test: export OMP_WAIT_POLICY = PASSIVE
+demo test test-nightly: export OMP_WAIT_POLICY = PASSIVE
 
 BIN = $(VENV)/bin
 # Scripts of another project, or of an activated environment, must not come first.
@@ -19,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint style format gpu-test benchmark clean
+.PHONY: help demo test test-nightly lint style format gpu-test benchmark clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits a
 
 test: lint ## check style and types, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-nightly: $(NIGHTLY)/.installed ## run the tests on the Keras of tomorrow (ARGS="tests/training")
+	OMP_NUM_THREADS=1 $(NIGHTLY)/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: style ## check style and types
 	$(BIN)/mypy
@@ -49,12 +53,20 @@ benchmark: $(VENV)/.installed-dev ## compare the speed with hand-written PyTorch
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtual environment, caches and what the demo wrote
-	rm -rf $(VENV) demo_output build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NIGHTLY) demo_output build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An install is repeated only when what it installs has changed.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	@touch $@
+
+# The two distributions of Keras write the same files: the nightly one is installed last.
+$(NIGHTLY)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(NIGHTLY)
+	$(NIGHTLY)/bin/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(NIGHTLY)/bin/python -m pip uninstall --quiet --yes keras
+	$(NIGHTLY)/bin/python -m pip install --quiet --pre --no-deps keras-nightly
 	@touch $@
 
 $(BIN)/python:

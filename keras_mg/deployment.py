@@ -6,6 +6,7 @@ from collections import Counter
 
 import keras
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.layers.folding import fold_norm
 from keras_mg.layers.protocols import stated
@@ -170,6 +171,7 @@ def deploy(model: keras.Model) -> keras.Model:
         Keras model is.
 
     Raises:
+        RuntimeError: with a Keras that this package does not know.
         ValueError: if the model is neither functional nor sequential, or is not built.
 
     Example:
@@ -179,6 +181,11 @@ def deploy(model: keras.Model) -> keras.Model:
         >>> deployed.count_params() < model.count_params()
         True
     """
+    if missing(Feature.DEPLOY):
+        raise RuntimeError(
+            f"deploy cannot be had with Keras {keras.__version__}, which does not have "
+            f"{', '.join(missing(Feature.DEPLOY))}."
+        )
     if not _is_graph(model):
         raise ValueError(f"deploy needs a functional model. Received: model={model!r}")
     if not model.built:

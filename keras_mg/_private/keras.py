@@ -77,7 +77,7 @@ NAMES = (
         parameters=(),
     ),
     Name(
-        *("graph", "_call_has_training_arg", _STEPS),
+        *("layer", "_call_has_training_arg", (*_STEPS, *_RUN)),
         why="whether `call` takes `training`, as Keras's steps ask",
         watch="Model.__call__ taking `training` whatever `call` does",
     ),
@@ -301,9 +301,14 @@ def own_state(layer) -> list[keras.Variable]:
     return list(layer._non_trainable_variables)
 
 
-def takes_training(model) -> bool:
-    """Whether Keras hands `training` to a model."""
-    return model._call_has_training_arg
+def takes_training(layer) -> bool:
+    """Whether Keras hands `training` to a layer or model."""
+    return layer._call_has_training_arg
+
+
+def training_of_callers(layer) -> bool | None:
+    """What the outermost call that goes on says of `training`."""
+    return getattr(layer._get_call_context(), "training", None)
 
 
 def compute_loss(model, x, y, y_pred, sample_weight, training: bool):

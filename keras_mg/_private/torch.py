@@ -57,6 +57,11 @@ SGD = find(f"{_OPTIMIZERS}.torch_sgd", "SGD")
 Adadelta = find(f"{_OPTIMIZERS}.torch_adadelta", "Adadelta")
 
 
+def parallel_update(optimizer):
+    """The optimizer's update of all variables."""
+    return optimizer._parallel_update_step
+
+
 def update_of(optimizer, update) -> None:
     """Let `update` stand for the optimizer's own update of all variables."""
     optimizer._parallel_update_step = update

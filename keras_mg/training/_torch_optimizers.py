@@ -6,11 +6,14 @@ on a GPU each step then waits for the device, and no graph can be captured aroun
 
 from __future__ import annotations
 
+import functools
 from types import MethodType
+from typing import Any
 
 import keras
 import torch
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg._private import torch as private_torch
 
@@ -23,10 +26,29 @@ def keep_rate_on_device(optimizer) -> None:
     Args:
         optimizer: any optimizer; those that read no rate, and subclasses, are left as they are.
     """
+    if missing(Feature.RATE_ON_DEVICE):
+        return
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    update = {private_torch.SGD: _sgd, private_torch.Adadelta: _adadelta}.get(type(inner))
-    if update is not None:
+    kind: Any = type(inner)
+    update = {private_torch.SGD: _sgd, private_torch.Adadelta: _adadelta}.get(kind)
+    if update is not None and reads_rate(kind):
         private_torch.update_of(inner, MethodType(update, inner))
+
+
+@functools.cache
+def reads_rate(kind: Any) -> bool:
+    """Whether the updates of an optimizer class read the rate on the host; before 3.16 two do."""
+    with keras.device("meta"):
+        variable = keras.Variable(keras.ops.zeros((1,)), name="probe")
+        optimizer = kind(0.1, name="probe")
+        optimizer.build([variable])
+        update = private_torch.parallel_update(optimizer)
+        ones = torch.ones(1, device="meta")
+        try:
+            update([ones], [variable], torch.ones((), device="meta"))
+        except (NotImplementedError, RuntimeError):  # there are no values to read
+            return True
+    return False
 
 
 def _slots(self, slots, variables) -> list[torch.Tensor]:

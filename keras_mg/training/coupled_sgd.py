@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 
 
@@ -61,6 +62,11 @@ class CoupledSGD(keras.optimizers.SGD):
         if weight_decay is not None and not weight_decay >= 0:
             raise ValueError(
                 f"`weight_decay` must be None or a number of at least 0. Received: {weight_decay}"
+            )
+        if weight_decay and missing(Feature.COUPLED_DECAY):
+            raise ValueError(
+                f"weight_decay cannot be had with Keras {keras.__version__}, which does not have "
+                f"{', '.join(missing(Feature.COUPLED_DECAY))}. Received: {weight_decay}"
             )
         super().__init__(
             learning_rate=learning_rate,

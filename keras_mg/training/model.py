@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 
 import keras
 
 from keras_mg import ops
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg._private.keras import Functional
 from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
+
+# Whether a functional model runs its graph itself.
+_RUNS_GRAPHS = not missing(Feature.OWN_GRAPH_RUN)
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
@@ -73,7 +78,7 @@ class Model(keras.Model):
     torch_backend = "inductor"
 
     # Until `compile()` sets them.
-    _jit_compile_request = "auto"
+    _jit_compile_request: bool | str | None = "auto"
     _remat = False
     _recomputed_layers: frozenset[int] = frozenset()
     _compiled_steps: CompiledSteps | None = None
@@ -93,7 +98,38 @@ class Model(keras.Model):
             _make_functional(type(self))
         super().__init__(*args, **kwargs)
 
-    def compile(self, *args, remat: bool = False, **kwargs):
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str | None = "auto",
+        auto_scale_loss: bool = True,
+        remat: bool = False,
+    ):
+        """Configure training, as `keras.Model.compile` does, whose arguments but two these are.
+
+        Args:
+            optimizer: name or `keras.optimizers.Optimizer`. Defaults to `"rmsprop"`.
+            loss: name, function or `keras.losses.Loss`, or a nest of them. Defaults to None.
+            loss_weights: floats, one per output. Defaults to None.
+            metrics: list of names and `keras.metrics.Metric`, or a nest of them. Defaults to None.
+            weighted_metrics: likewise of those that sample weights apply to. Defaults to None.
+            run_eagerly: bool, whether nothing is ever compiled. Defaults to False.
+            steps_per_execution: int, batches per call of the step. Defaults to 1.
+            jit_compile: True, False or `"auto"`, see the class. Defaults to `"auto"`.
+            auto_scale_loss: bool, whether `mixed_float16` scales the loss. Defaults to True.
+            remat: bool, whether training recomputes layers in place of keeping what they make, see
+                the class. Defaults to False.
+
+        Raises:
+            ValueError: if `remat` or `jit_compile` is something else, or `remat=True` cannot be
+                had with this backend or this Keras.
+        """
         if not isinstance(remat, bool):
             raise ValueError(f"remat must be a boolean. Received: remat={remat!r}")
         if remat and not _is_torch():
@@ -101,16 +137,28 @@ class Model(keras.Model):
                 "remat=True is for the torch backend (on others, build the model inside "
                 f"`keras.RematScope`). Received: backend={keras.backend.backend()!r}"
             )
-        requested = kwargs.get("jit_compile", args[7] if len(args) > 7 else "auto")
+        if remat and not _RUNS_GRAPHS:
+            raise ValueError(
+                f"remat=True cannot be had with Keras {keras.__version__}, which does not have "
+                f"{', '.join(missing(Feature.OWN_GRAPH_RUN))}. Received: remat=True"
+            )
+        requested = jit_compile
         if requested not in (True, False, None, "auto"):
             raise ValueError(
                 f'jit_compile must be True, False or "auto". Received: jit_compile={requested!r}'
             )
-        super().compile(*args, **kwargs)
-        models = [layer for layer in private_keras.flatten_layers(self) if isinstance(layer, Model)]
-        for model in models:
-            model._remat = remat
-        if sum(model._find_recomputed_layers() for model in models) == 0 and remat:
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
+        if self._set_remat(remat) == 0 and remat:
             warnings.warn(
                 f"remat=True: model '{self.name}' has no layer that can be recomputed. These are "
                 "the layers of keras_mg.layers, and those that say so themselves, in a "
@@ -122,10 +170,23 @@ class Model(keras.Model):
         self._slots_laid_out = False
         if requested == "auto" and not self.run_eagerly and self._on_cuda():
             self.jit_compile = True
+        if _is_torch() and self.jit_compile and missing(Feature.COMPILED_STEPS):
+            self.jit_compile = False
+            if requested is True:
+                _warn_that_nothing_compiles()
         if _is_torch():
             from keras_mg.training import _torch_optimizers as torch_optimizers
 
             torch_optimizers.keep_rate_on_device(self.optimizer)
+
+    def _set_remat(self, remat: bool) -> int:
+        """Mark the layers that `remat` is for, and say how many there are."""
+        if not _RUNS_GRAPHS:
+            return 0
+        models = [layer for layer in private_keras.flatten_layers(self) if isinstance(layer, Model)]
+        for model in models:
+            model._remat = remat
+        return sum(model._find_recomputed_layers() for model in models)
 
     def _on_cuda(self) -> bool:
         if not _is_torch():
@@ -178,9 +239,9 @@ class Model(keras.Model):
         return self._with_lazy_logs(super().predict, args, kwargs)
 
     def _with_lazy_logs(self, method, args, kwargs):
-        return (
-            lazy_logs.call(self, method, args, kwargs) if _is_torch() else method(*args, **kwargs)
-        )
+        if not _is_torch() or missing(Feature.LAZY_LOGS):
+            return method(*args, **kwargs)
+        return lazy_logs.call(self, method, args, kwargs)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         super()._symbolic_build(iterator, data_batch)
@@ -202,7 +263,36 @@ class Model(keras.Model):
             self.jit_compile = compiles
 
     def make_train_function(self, force=False):
-        return self._make(super().make_train_function, force)
+        result = self._make(super().make_train_function, force)
+        if _is_torch():
+            self._warn_of_processes()
+        return result
+
+    def _warn_of_processes(self) -> None:
+        """Say where several processes train, but not one model together, or not compiled."""
+        from torch import distributed
+
+        if self._is_distributed():
+            if self.jit_compile and not self.run_eagerly:
+                warnings.warn(
+                    f"model '{self.name}' trains in several processes that Keras synchronises, "
+                    "which a captured step would not be: its steps run eagerly.",
+                    stacklevel=3,
+                )
+        elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and (
+            not distributed.is_available()
+            or not distributed.is_initialized()
+            or (not hasattr(self, "ddp_model") and type(self).train_step is Model.train_step)
+        ):
+            warnings.warn(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but nothing synchronises the processes:"
+                f" each trains a model '{self.name}' of its own.",
+                stacklevel=3,
+            )
+
+    def _is_distributed(self) -> bool:
+        """Whether Keras trains through a wrapper of the model that synchronises processes."""
+        return getattr(self, "ddp_model", None) is not None
 
     def make_test_function(self, force=False):
         return self._make(super().make_test_function, force)
@@ -216,6 +306,8 @@ class Model(keras.Model):
 
     def _steps(self) -> CompiledSteps | None:
         if not _is_torch() or not self.jit_compile or self.run_eagerly or not self.built:
+            return None
+        if self._is_distributed():
             return None
         if self._compiled_steps is None or len(self._known_steps) > MAX_SHAPES:
             object.__setattr__(self, "_known_steps", {})
@@ -302,7 +394,12 @@ class FunctionalModel(Model, Functional):
                 plan.setdefault(id(node), []).append(tensor)
         return plan
 
-    def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
+    def _run_through_graph(self, inputs, *args, **kwargs):
+        if not _RUNS_GRAPHS:
+            return super()._run_through_graph(inputs, *args, **kwargs)
+        return self._run_and_release(inputs, *args, **kwargs)
+
+    def _run_and_release(self, inputs, operation_fn=lambda op: op, call_fn=None):
         if call_fn is not None:
             return super()._run_through_graph(inputs, operation_fn, call_fn)
         released = self._released
@@ -319,6 +416,7 @@ class FunctionalModel(Model, Functional):
             function = operation_fn(operation)
             if id(operation) in self._recomputed_layers:
                 function = _recomputed(function)
+                kwargs = _with_training(operation, kwargs)
             outputs = function(*args, **kwargs)
             del args, kwargs
             known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
@@ -345,6 +443,14 @@ def _moves_on(layer) -> bool:
     return (draws and not unseeded) or bool(private_keras.own_state(layer))
 
 
+def _with_training(layer, kwargs: dict) -> dict:
+    """Arguments of a layer's call that say what else its callers would: there are none later."""
+    training = private_keras.training_of_callers(layer)
+    if training is None or not private_keras.takes_training(layer):
+        return kwargs
+    return {"training": training, **kwargs}
+
+
 def _recomputed(function):
     return ops.recomputed(function)
 
@@ -361,6 +467,15 @@ def _are_functional(args, kwargs) -> bool:
     """Whether these arguments of `Model` are the inputs and outputs of a functional model."""
     given = len(args) + sum(name in kwargs for name in ("inputs", "outputs"))
     return given >= 2
+
+
+@functools.cache
+def _warn_that_nothing_compiles() -> None:
+    warnings.warn(
+        f"jit_compile=True: this keras_mg does not know Keras {keras.__version__} with its torch, "
+        f"which do not have {', '.join(missing(Feature.COMPILED_STEPS))}, so models run eagerly.",
+        stacklevel=3,
+    )
 
 
 def _is_torch() -> bool:

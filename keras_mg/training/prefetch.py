@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.layers.arguments import positive_int
 
@@ -92,8 +93,14 @@ def prefetch(
         What `fit`, `evaluate` and `predict` take as `x`, and `fit` as `validation_data`.
 
     Raises:
+        RuntimeError: with a Keras that this package does not know.
         ValueError: if `data` is neither of the two, or `depth` is no positive integer.
     """
+    if missing(Feature.PREFETCH):
+        raise RuntimeError(
+            f"prefetch cannot be had with Keras {keras.__version__}, which does not have "
+            f"{', '.join(missing(Feature.PREFETCH))}."
+        )
     if not isinstance(data, keras.utils.PyDataset) and not _is_loader(data):
         raise ValueError(
             "prefetch takes a torch.utils.data.DataLoader or a keras.utils.PyDataset. "

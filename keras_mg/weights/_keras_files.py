@@ -18,6 +18,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
 
@@ -72,6 +73,11 @@ def variable_paths(model: keras.Model) -> tuple[list[tuple[str, keras.Variable]]
         `model.weights`; a variable that two layers own is there once for each. `layers` maps
         the top-level groups (`layers/dense_1`) to layer names.
     """
+    if missing(Feature.WEIGHTS_FILES):
+        raise WeightsError(
+            f"weights cannot be assigned with Keras {keras.__version__}, which does not have "
+            f"{', '.join(missing(Feature.WEIGHTS_FILES))}."
+        )
     store = _NotingStore()
     private_keras.save_state(
         model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import keras
 
@@ -19,6 +21,13 @@ from keras_mg.training._compiled_steps import CompiledSteps
 
 # Whether a functional model runs its graph itself.
 _RUNS_GRAPHS = not missing(Feature.OWN_GRAPH_RUN)
+
+Method = TypeVar("Method", bound=Callable)
+
+
+def _as_in_keras(method: Method) -> Method:
+    """`method` with the signature and the docstring that it has in Keras."""
+    return cast(Method, functools.wraps(getattr(keras.Model, method.__name__))(method))
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
@@ -226,15 +235,15 @@ class Model(keras.Model):
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
 
-    @functools.wraps(keras.Model.fit)
+    @_as_in_keras
     def fit(self, *args, **kwargs):
         return self._with_lazy_logs(super().fit, args, kwargs)
 
-    @functools.wraps(keras.Model.evaluate)
+    @_as_in_keras
     def evaluate(self, *args, **kwargs):
         return self._with_lazy_logs(super().evaluate, args, kwargs)
 
-    @functools.wraps(keras.Model.predict)
+    @_as_in_keras
     def predict(self, *args, **kwargs):
         return self._with_lazy_logs(super().predict, args, kwargs)
 

@@ -78,6 +78,10 @@ for figure in model_info("MG6").published:
 trunk = MgNet((1, 1), filters=16, include_top=False, pooling="avg", input_shape=(32, 32, 3))
 trunk.trainable = False
 own = keras_mg.Model(trunk.input, keras.layers.Dense(10)(trunk.output))
+own.compile(remats=True)  # pyright: ignore
+own.fit(np.ones((2, 32, 32, 3)), np.ones((2, 10)), epochs=2, callbacks=[])
+own.evaluate(np.ones((2, 32, 32, 3)), np.ones((2, 10)), return_dict=True)
+own.predict(np.ones((2, 32, 32, 3)), verbose=0)
 deployed = keras_mg.deploy(own)
 keras_mg.deploy()  # pyright: ignore
 weights.export(trunk, "mgnet.pth")

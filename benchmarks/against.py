@@ -17,12 +17,13 @@ VARIANTS = ("fit", "fit compiled", "predict", "predict compiled", "deployed, com
 
 # What both checkouts must have: `benchmarks.networks`, `benchmarks.steps`, `benchmarks.settings`.
 _CHILD = """
-import sys, time
+import sys
 import keras_mg
 from benchmarks.networks import NETWORKS
-from benchmarks.settings import Settings
+from benchmarks.settings import CLOCKS, Settings
 from benchmarks.steps import keras_predict, keras_train
-name, device, threads, batch, dtype = sys.argv[1:]
+name, device, threads, batch, dtype, clock = sys.argv[1:]
+clock = CLOCKS[clock]
 settings = Settings(device, int(threads), batch=int(batch) or None, dtype=dtype)
 settings.prepare()
 network = NETWORKS[name]
@@ -39,11 +40,11 @@ for line in sys.stdin:
     count, variant = line.rstrip().split(" ", 1)
     if variant not in functions:
         functions[variant] = make(variant)
-    begin = time.perf_counter()
+    begin = clock()
     for _ in range(int(count)):
         functions[variant]()
     settings.synchronize()
-    print("seconds", time.perf_counter() - begin, flush=True)
+    print("seconds", clock() - begin, flush=True)
 """
 
 
@@ -94,9 +95,10 @@ def against(settings: Settings):
     for network in settings.chosen(ALL):
         batch = settings.batch or 0
         arguments = [network.name, settings.device, str(settings.threads), str(batch)]
+        arguments += [settings.dtype, settings.clock]
         with ExitStack() as stack:
             sides = {
-                name: stack.enter_context(_process(checkout, [*arguments, settings.dtype]))
+                name: stack.enter_context(_process(checkout, arguments))
                 for name, checkout in (("other", settings.other), ("this", HERE))
             }
             for variant in VARIANTS:

@@ -39,7 +39,7 @@ def test_a_process_that_ends_is_named(tmp_path):
     (tmp_path / "keras_mg").mkdir()
     (tmp_path / "keras_mg" / "__init__.py").write_text("raise SystemExit(3)\n")
     with (
-        against._process(tmp_path, ["tiny", "cpu", "1", "0", "float32"]) as run,
+        against._process(tmp_path, ["tiny", "cpu", "1", "0", "float32", "wall"]) as run,
         pytest.raises(RuntimeError, match=f"{tmp_path} ended at 'fit' \\(3\\)"),
     ):
         run("fit", 1)

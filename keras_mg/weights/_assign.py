@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -109,7 +110,7 @@ def assign(
 ) -> None:
     """Put the arrays into the model's variables: all of them, or none.
 
-    Every check is made, and every array read, before the first variable changes.
+    Every check is made, and every array read and converted, before the first variable changes.
 
     Args:
         model: a built model.
@@ -170,7 +171,7 @@ def assign(
 
 def _read_all(
     pairs: Sequence[Pair], arrays: Mapping[str, StoredArray], file: str
-) -> list[tuple[keras.Variable, np.ndarray]]:
+) -> list[tuple[keras.Variable, Any]]:
     values: dict[int, tuple[Pair, np.ndarray]] = {}
     for pair in pairs:
         value = pair.convert(arrays[pair.key].read())
@@ -185,4 +186,17 @@ def _read_all(
                 f"{file}: {first[0].key!r} and {pair.key!r} are the same shared array of the "
                 f"network ({pair.variable.path!r}) and differ in the file."
             )
-    return [(pair.variable, value) for pair, value in values.values()]
+    return [(pair.variable, _tensor(pair, value, file)) for pair, value in values.values()]
+
+
+def _tensor(pair: Pair, value: np.ndarray, file: str) -> Any:
+    """The value as the variable's backend and dtype hold it."""
+    # Backends know the machine's order of bytes alone.
+    native = value.astype(value.dtype.newbyteorder("="), copy=False)
+    try:
+        return keras.ops.convert_to_tensor(native, dtype=pair.variable.dtype)
+    except Exception as error:
+        raise WeightsError(
+            f"{file}: array {pair.key!r} of type {value.dtype} does not convert to "
+            f"{pair.variable.dtype} ({error}); the model was not changed."
+        ) from error

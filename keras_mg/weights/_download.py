@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import keras
@@ -24,7 +25,7 @@ from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._hashing import HASH_FORM, file_hash, matches
 
 MIRROR_VARIABLE = "KERAS_MG_WEIGHTS_MIRROR"
-"""Base addresses, separated by spaces, that are asked for a file before its own address."""
+"""Folders or base addresses, separated by spaces, that are asked for a file first."""
 OFFLINE_VARIABLE = "KERAS_MG_OFFLINE"
 """Set to anything but an empty text, 0, false or no: nothing is fetched."""
 
@@ -37,6 +38,8 @@ TIMEOUT = (10.0, 60.0)
 CHUNK = 1 << 16
 PERMANENT = range(400, 500)
 """HTTP answers after which asking again is useless, but for RETRY_LATER."""
+SECRET = re.compile(r"//[^/\s'\"]*@|\?[^\s'\"#)]*")
+"""In a text: the name and password of an address, and its query."""
 RETRY_LATER = (408, 416, 425, 429)
 
 
@@ -63,14 +66,18 @@ def is_offline(offline: bool | None = None) -> bool:
 
 
 def mirrors() -> list[str]:
-    """The base addresses that the environment names."""
-    return [base.rstrip("/") for base in os.environ.get(MIRROR_VARIABLE, "").split()]
+    """The base addresses that the environment names; a folder's is made a `file://` one."""
+    text = os.environ.get(MIRROR_VARIABLE, "")
+    bases = [text] if expand(text).is_dir() else text.split()
+    return [
+        (base if "://" in base else expand(base).absolute().as_uri()).rstrip("/")
+        for base in filter(None, bases)
+    ]
 
 
-def shown(address: str) -> str:
-    """`address` as it may be printed: without a name and password."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def shown(text: str) -> str:
+    """A text with addresses as it may be printed: without passwords and queries, which are keys."""
+    return SECRET.sub(lambda found: "//" if found[0].startswith("//") else "", text)
 
 
 def fetch(
@@ -82,6 +89,7 @@ def fetch(
     offline: bool | None = None,
     progress: bool = True,
     use_mirrors: bool = False,
+    check: Callable[[Path], object] = Path.stat,
 ) -> Path:
     """The file published at `address`, from the cache folder or fetched into it.
 
@@ -94,6 +102,8 @@ def fetch(
         offline: True never fetches; None asks the environment variable `KERAS_MG_OFFLINE`.
         progress: whether to show a progress bar.
         use_mirrors: whether to ask the addresses in `KERAS_MG_WEIGHTS_MIRROR` first.
+        check: called with a fetched file before it is kept; what it raises is raised, and the file
+            is thrown away (a log-in page that came in its place).
 
     Returns:
         The path of a file that has the hash.
@@ -121,7 +131,7 @@ def fetch(
     with _locked(target, advice):
         if _is_good(target, expected):
             return target
-        _fetch_first(addresses, target, expected, progress, advice)
+        _fetch_first(addresses, target, expected, progress, advice, check)
     return target
 
 
@@ -171,11 +181,16 @@ def _locked(target: Path, advice: str):
 
 
 def _fetch_first(
-    addresses: Sequence[str], target: Path, expected: str | None, progress: bool, advice: str
+    addresses: Sequence[str],
+    target: Path,
+    expected: str | None,
+    progress: bool,
+    advice: str,
+    check: Callable[[Path], object],
 ) -> None:
     failures = []
     for address in addresses:
-        failure = _fetch_one(address, target, expected, progress)
+        failure = _fetch_one(address, target, expected, progress, check)
         if failure is None:
             return
         failures.append(f"{shown(address)}: {failure}")
@@ -184,7 +199,13 @@ def _fetch_first(
     )
 
 
-def _fetch_one(address: str, target: Path, expected: str | None, progress: bool) -> str | None:
+def _fetch_one(
+    address: str,
+    target: Path,
+    expected: str | None,
+    progress: bool,
+    check: Callable[[Path], object],
+) -> str | None:
     """Fetch to `target`; return None, or why it did not work."""
     import requests
 
@@ -215,7 +236,7 @@ def _fetch_one(address: str, target: Path, expected: str | None, progress: bool)
                 _remove(part)
             continue
         except requests.exceptions.RequestException as error:
-            failure = f"the transfer failed ({type(error).__name__}: {error})"
+            failure = f"the transfer failed ({type(error).__name__}: {shown(str(error))})"
             if isinstance(
                 error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
             ):
@@ -235,6 +256,11 @@ def _fetch_one(address: str, target: Path, expected: str | None, progress: bool)
             if strangers == 2:  # the address has another file, and will have it
                 return failure
             continue
+        try:
+            check(part)
+        except BaseException:
+            _remove(part)
+            raise
         if expected is None:
             # So that a later use notices damage. Written first: without its file it is harmless.
             _note(target).write_text(file_hash(part, "sha256") + "\n", encoding="ascii")

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
-
 import keras
 
 from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
 from keras_mg.weights._assign import HEAD, Pair, assign
 from keras_mg.weights._download import fetch
 from keras_mg.weights._keras_files import (
-    open_h5,
-    open_keras,
     pair_by_layer,
     top_group,
     variable_paths,
 )
-from keras_mg.weights._mxnet_params import open_mxnet
 from keras_mg.weights._names import foreign_pairs, head_keys
+from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import WeightsInfo
-from keras_mg.weights._safetensors_files import open_safetensors
-from keras_mg.weights._sniff import Format, detect
+from keras_mg.weights._sniff import Format
 from keras_mg.weights._sources import find_source
-from keras_mg.weights._torch_files import open_torch
-
-OPENERS = {
-    "weights.h5": open_h5,
-    "keras": open_keras,
-    "mxnet": open_mxnet,
-    "torch": open_torch,
-    "safetensors": open_safetensors,
-}
 
 
 def load(
@@ -95,14 +79,6 @@ def load(
             progress=progress,
         )
     return model
-
-
-@contextlib.contextmanager
-def open_arrays(path: PathLike, file: str) -> Iterator[tuple[Format, dict[str, StoredArray]]]:
-    """The format and the arrays of a weights file, readable inside the `with` block."""
-    kind = detect(path, file)
-    with OPENERS[kind](path, file) as arrays:
-        yield kind, arrays
 
 
 def load_file(model: keras.Model, path: PathLike, *, file: str, skip_mismatch: bool) -> None:
@@ -191,30 +167,3 @@ def head_classes(
             return next((shape[1] for shape in shapes if len(shape) == 2), None)
         shapes = [arrays[key].shape for key in head_keys(arrays)]
         return next((shape[0] for shape in shapes if len(shape) == 2), None)
-
-
-def read_through(path: PathLike) -> tuple[str, int, int]:
-    """Read every array of a weights file.
-
-    Args:
-        path: a file on this machine.
-
-    Returns:
-        The format, the number of arrays, and the number of numbers in them.
-
-    Raises:
-        WeightsError: (a `ValueError`) the file is damaged or foreign.
-
-    Example:
-        >>> import keras
-        >>> from keras_mg import weights
-        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-        >>> model.save_weights("small.weights.h5")
-        >>> weights.read_through("small.weights.h5")
-        ('weights.h5', 2, 8)
-    """
-    numbers = 0
-    with open_arrays(path, os.fspath(path)) as (kind, arrays):
-        for array in arrays.values():
-            numbers += array.read().size
-        return kind, len(arrays), numbers

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
-from keras_mg.weights._torch_files import plain_name
+from keras_mg.weights._torch_files import plain_names
 
 DTYPES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "f4", "I64": "i8", "I32": "i4", "I16": "i2",
@@ -53,8 +53,8 @@ def open_safetensors(path: PathLike, file: str) -> Iterator[dict[str, StoredArra
         return StoredArray(tuple(part.get_shape()), np.dtype(DTYPES[kind]), read)
 
     with stream:
-        names = {name: plain_name(name) for name in stream.keys()}  # noqa: SIM118 (no mapping)
-        arrays = {plain: stored(name) for name, plain in names.items() if plain is not None}
+        names = plain_names(stream.keys())
+        arrays = {plain: stored(name) for name, plain in names.items()}
         if not arrays:
             raise WeightsError(f"{file}: the file holds no arrays.")
         yield arrays

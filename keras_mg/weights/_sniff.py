@@ -30,6 +30,8 @@ def detect(path: PathLike, file: str | None = None) -> Format:
         WeightsError: not a file, empty, or none of the formats that can be read.
     """
     file = file or os.fspath(path)
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise WeightsError(f"{file}: {'is a folder' if os.path.isdir(path) else 'is no file'}.")
     try:
         with open(path, "rb") as stream:
             head = stream.read(64)

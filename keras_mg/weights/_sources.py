@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
@@ -12,6 +13,7 @@ from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._download import fetch, shown
 from keras_mg.weights._hashing import check_form, matches
+from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import RECORDS, WeightsInfo
 
 HF_ENDPOINT_VARIABLE = "HF_ENDPOINT"
@@ -115,8 +117,15 @@ def _addressed(
         cache_dir=cache_dir,
         offline=offline,
         progress=progress,
+        check=partial(_open, file=shown(text)),
     )
     return Source(f"{shown(text)} ({path})", path=path)
+
+
+def _open(path: Path, file: str) -> None:
+    """Raise for what is no weights file."""
+    with open_arrays(path, file):
+        pass
 
 
 def _check(path: Path, expected: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -16,17 +16,19 @@ from keras_mg.weights._pickles import check_names
 
 STATE_DICT_KEYS = ("model_state_dict", "state_dict", "model", "net")
 """Under which a checkpoint that holds more than the weights keeps them."""
-PARALLEL_PREFIX = "module."
-"""What `torch.nn.DataParallel` puts before every name."""
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""What `DataParallel`, `torch.compile` and training frameworks put before every name."""
 COUNTER = "num_batches_tracked"
 """PyTorch's batch norm counts its batches; no network here uses the count."""
 
 
-def plain_name(key: str) -> str | None:
-    """A name in a state dict without what PyTorch adds; None for what is no weight."""
-    if key.rpartition(".")[2] == COUNTER:
-        return None
-    return key.removeprefix(PARALLEL_PREFIX)
+def plain_names(keys: Iterable[str]) -> dict[str, str]:
+    """The weights' names in a state dict -> the names without what stands before all of them."""
+    weights = [key for key in keys if key.rpartition(".")[2] != COUNTER]
+    plain = weights
+    while found := [w for w in WRAPPERS if plain and all(name.startswith(w) for name in plain)]:
+        plain = [name.removeprefix(found[0]) for name in plain]
+    return dict(zip(weights, plain, strict=True))
 
 
 def _check_sizes(path: PathLike, file: str) -> None:
@@ -102,8 +104,8 @@ def open_torch(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
     """The arrays of a PyTorch checkpoint by name.
 
     Takes a state dict, and a checkpoint with one under `model_state_dict` (as the MgNet authors
-    save it), `state_dict`, `model` or `net`. `module.` before the names is dropped, and so are
-    batch norm's batch counters.
+    save it), `state_dict`, `model` or `net`. `module.`, `_orig_mod.` and `model.` are
+    dropped where they stand before all names, and so are batch norm's batch counters.
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -130,14 +132,11 @@ def open_torch(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
             f"{file}: not loaded by torch.load(weights_only=True): damaged, or it holds code or "
             f"objects beside arrays; nothing in it was run ({type(error).__name__})"
         ) from error
-    arrays: dict[str, StoredArray] = {}
-    for key, tensor in _state_dict(content, file).items():
-        name = plain_name(str(key))
-        if name is None:
-            continue
-        if name in arrays:
-            raise WeightsError(f"{file}: two arrays are named {name!r}.")
-        arrays[name] = in_memory(_to_numpy(tensor, name, file))
+    state = {str(key): tensor for key, tensor in _state_dict(content, file).items()}
+    arrays = {
+        name: in_memory(_to_numpy(state[key], name, file))
+        for key, name in plain_names(state).items()
+    }
     if not arrays:
         raise WeightsError(f"{file}: the checkpoint holds no arrays.")
     yield arrays

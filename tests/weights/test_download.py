@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,26 @@ def test_no_server(tmp_path):
         fetch("http://127.0.0.1:9/x", NAME, expected=BLOB, cache_dir=tmp_path, progress=False)
 
 
-def test_names_and_passwords_are_not_shown():
-    assert shown("https://me:secret@host:80/a?b=c") == "https://host:80/a?b=c"
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("https://me:secret@host:80/a", "https://host:80/a"),
+        ("https://host/a?token=secret", "https://host/a"),
+        ("with url: /a?X-Amz-Signature=secret (Caused)", "with url: /a (Caused)"),
+        ("'https://me:secret@host/a?token=secret'", "'https://host/a'"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_secrets_are_not_shown(text, clean):
+    assert shown(text) == clean
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "127.0.0.1:port"])
+def test_errors_hold_no_secrets(tmp_path, host):
+    address = f"http://me:hunter2@{host}/a?token=hunter2&X-Amz-Signature=hunter2"
+    with pytest.raises(DownloadError) as caught:
+        fetch(address, NAME, expected=BLOB, cache_dir=tmp_path, progress=False)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value, limit=0))
 
 
 CHILD = """
@@ -351,11 +370,14 @@ def test_a_bad_mirror_is_passed_over(tmp_path, monkeypatch):
     assert asked == [f"/none/{NAME}", f"/mirror/{NAME}", f"/mirror/{NAME}", f"/{NAME}"]
 
 
-def test_a_mirror_in_a_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("written", ["address", "path", "home"])
+def test_a_mirror_in_a_folder(tmp_path, monkeypatch, written):
     folder = tmp_path / "my mirror"
     folder.mkdir()
     (folder / NAME).write_bytes(CONTENT)
-    monkeypatch.setenv(MIRROR_VARIABLE, folder.as_uri())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = {"address": folder.as_uri(), "path": str(folder), "home": "~/my mirror"}[written]
+    monkeypatch.setenv(MIRROR_VARIABLE, text)
     path = fetch(
         "http://127.0.0.1:9/x", NAME, expected=BLOB, cache_dir=tmp_path, progress=False,
         use_mirrors=True,

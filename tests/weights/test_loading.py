@@ -2,13 +2,14 @@
 
 from functools import partial
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from keras_mg.applications import IGC_L100M2, IGCPlain, IGCResNet18_C64
 from keras_mg.weights import WeightsError, head_classes, load, read_through
-from keras_mg.weights._loading import open_arrays
+from keras_mg.weights._opening import open_arrays
 from tests.weights.mxnet_writer import (
     LAYOUTS,
     file_bytes,
@@ -165,3 +166,37 @@ def test_arrays_know_their_shape_before_they_are_read(checkpoint, facts):
             **facts["arg_shapes"],
             **facts["aux_shapes"],
         }
+
+
+def test_the_other_order_of_bytes(tmp_path):
+    model = randomize(small_net())
+    path = tmp_path / "a.weights.h5"
+    model.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        names = []
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        array = file[names[-1]][()]
+        del file[names[-1]]
+        file[names[-1]] = array.astype(">f4")
+    assert_equal(load(small_net(), path), values(model))
+
+
+def test_an_array_that_does_not_convert_leaves_the_model(tmp_path, monkeypatch):
+    path = tmp_path / "a.weights.h5"
+    randomize(small_net()).save_weights(path)
+    model = small_net()
+    before = values(model)
+    convert, count = keras.ops.convert_to_tensor, len(before)
+
+    def refuse_the_last(value, **kwargs):
+        nonlocal count
+        count -= 1
+        if not count:
+            raise TypeError("no such type")
+        return convert(value, **kwargs)
+
+    monkeypatch.setattr(keras.ops, "convert_to_tensor", refuse_the_last)
+    with pytest.raises(WeightsError, match="does not convert to float32.*was not changed"):
+        load(model, path)
+    monkeypatch.undo()
+    assert_equal(model, before)

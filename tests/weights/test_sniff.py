@@ -1,3 +1,4 @@
+import os
 import pickle
 import zipfile
 
@@ -68,6 +69,8 @@ def test_another_archive(tmp_path):
         detect(path)
 
 
-def test_no_file(tmp_path):
-    with pytest.raises(WeightsError, match="cannot be read .No such file"):
-        detect(tmp_path / "x")
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (("pipe", "is no file"), ("none", "is no file"), (".", "is a folder")):
+        with pytest.raises(WeightsError, match=reason):
+            detect(tmp_path / name)

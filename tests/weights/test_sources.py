@@ -134,3 +134,16 @@ def test_the_hub(tmp_path, monkeypatch, trained):
         monkeypatch.setenv("HF_ENDPOINT", base)
         model = load(small_net(), "hf://someone/net", **quiet(tmp_path))
     assert_equal(model, values(trained[0]))
+
+
+def test_a_log_in_page_is_not_kept(tmp_path, trained):
+    name = "a?token=secret"
+    host = Host({name: b"<html>Please log in</html>"})
+    with serving(host) as base:
+        with pytest.raises(WeightsError, match="not a weights file") as caught:
+            load(small_net(), f"{base}/{name}", **quiet(tmp_path))
+        assert "secret" not in str(caught.value)
+        host.files[name] = trained[1]
+        model = load(small_net(), f"{base}/{name}", **quiet(tmp_path))
+    assert_equal(model, values(trained[0]))
+    assert not list((tmp_path / "cache").rglob("*.part"))

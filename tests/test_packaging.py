@@ -117,7 +117,7 @@ OURS = {"keras_mg", "tests", "benchmarks", "tools"}
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("keras_mg", ["data", "jax"]),
+        ("keras_mg", ["data", "hf", "jax"]),
         ("tests", ["test"]),
         ("examples", ["data"]),
         ("applications", ["data"]),

@@ -18,8 +18,6 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import keras
-
 from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._hashing import HASH_FORM, file_hash, matches
@@ -300,7 +298,7 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
     if begin:
         headers["Range"] = f"bytes={begin}-"
     get = pooch.HTTPDownloader(
-        progressbar=_ProgressBar() if progress else False,
+        progressbar=progress,
         chunk_size=CHUNK,
         timeout=TIMEOUT,
         headers=headers,
@@ -311,29 +309,6 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
     finally:
         for response in responses:  # pooch leaves the connection of a failed transfer open
             response.close()
-
-
-class _ProgressBar:
-    """Keras's progress bar in the form that pooch calls, so that tqdm need not be there."""
-
-    total = 0
-
-    def __init__(self) -> None:
-        self.bar: keras.utils.Progbar | None = None
-        self.done = 0
-
-    def update(self, count: int) -> None:
-        if self.bar is None:
-            self.bar = keras.utils.Progbar(self.total or None, unit_name="byte")
-        # pooch counts whole chunks, and the last one is a part.
-        self.done = min(self.done + count, self.total) if self.total else self.done + count
-        self.bar.update(self.done)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Nothing to do: a full bar has ended its line."""
 
 
 def _remove(path: Path) -> None:

@@ -6,20 +6,17 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._download import fetch, shown
 from keras_mg.weights._hashing import check_form, matches
+from keras_mg.weights._hub import fetch_from_hub
 from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import RECORDS, WeightsInfo
 
-HF_ENDPOINT_VARIABLE = "HF_ENDPOINT"
-"""The variable by which the Hugging Face tools are pointed at a mirror."""
-HF_DEFAULT_FILE = "model.weights.h5"
-"""What Keras calls the weights in a model that it puts on the Hugging Face Hub."""
 SCHEMES = ("http", "https", "file", "hf")
 
 
@@ -107,7 +104,10 @@ def _addressed(
             _check(path, expected)
         return Source(text, path=path)
     if scheme == "hf":
-        text = hub_address(text)
+        path = fetch_from_hub(text, cache_dir=cache_dir, offline=offline, progress=progress)
+        if expected is not None:
+            _check(path, expected)
+        return Source(f"{text} ({path})", path=path)
     import pooch.utils
 
     path = fetch(
@@ -131,26 +131,3 @@ def _open(path: Path, file: str) -> None:
 def _check(path: Path, expected: str) -> None:
     if not matches(path, expected):
         raise WeightsError(f"{path}: the file does not have the hash {expected}.")
-
-
-def hub_address(text: str) -> str:
-    """The `https://` address of `hf://owner/repository[@revision][/file]`.
-
-    Without a file it is `model.weights.h5`, as Keras names it there. The environment variable
-    `HF_ENDPOINT` names another host, as for the Hugging Face tools.
-
-    Example:
-        >>> from keras_mg.weights._sources import hub_address
-        >>> hub_address("hf://someone/net@v1/net.pth")
-        'https://huggingface.co/someone/net/resolve/v1/net.pth'
-    """
-    names = text.partition("://")[2].strip("/").split("/")
-    if len(names) < 2 or not all(names):
-        raise WeightsError(
-            f"weights {text!r}: expected hf://owner/repository/file or hf://owner/repository."
-        )
-    owner, (repository, _, revision) = names[0], names[1].partition("@")
-    file = "/".join(names[2:]) or HF_DEFAULT_FILE
-    host = (os.environ.get(HF_ENDPOINT_VARIABLE) or "https://huggingface.co").rstrip("/")
-    parts = (owner, repository, "resolve", revision or "main", file)
-    return "/".join([host, *map(quote, parts)])

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from keras_mg.weights import DownloadError, WeightsError, load
-from keras_mg.weights._sources import find_source, hub_address
+from keras_mg.weights._sources import find_source
 from tests.weights.server import Host, serving
 from tests.weights.small_nets import assert_equal, randomize, small_net, values
 
@@ -107,33 +107,6 @@ def test_offline_address(tmp_path):
     assert "offline" in text
     assert "net.pth" in text
     assert str(tmp_path) in text
-
-
-@pytest.mark.parametrize(
-    ("source", "address"),
-    [
-        ("hf://someone/net", "https://huggingface.co/someone/net/resolve/main/model.weights.h5"),
-        ("hf://someone/net/a/b.pth", "https://huggingface.co/someone/net/resolve/main/a/b.pth"),
-        ("hf://someone/net@v1/b.pth", "https://huggingface.co/someone/net/resolve/v1/b.pth"),
-        ("hf://someone/net/b c.pth", "https://huggingface.co/someone/net/resolve/main/b%20c.pth"),
-    ],
-)
-def test_hub_addresses(monkeypatch, source, address):
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    assert hub_address(source) == address
-
-
-@pytest.mark.parametrize("source", ["hf://", "hf://someone", "hf://someone//b"])
-def test_hub_addresses_that_are_none(source):
-    assert "expected hf://owner/repository" in message(source)
-
-
-def test_the_hub(tmp_path, monkeypatch, trained):
-    host = Host({"someone/net/resolve/main/model.weights.h5": trained[1]})
-    with serving(host) as base:
-        monkeypatch.setenv("HF_ENDPOINT", base)
-        model = load(small_net(), "hf://someone/net", **quiet(tmp_path))
-    assert_equal(model, values(trained[0]))
 
 
 def test_a_log_in_page_is_not_kept(tmp_path, trained):

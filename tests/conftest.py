@@ -10,6 +10,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import keras
 import pytest
 
+from keras_mg.weights import _names, _published
+
 SEED = 20170721
 
 
@@ -45,3 +47,14 @@ def clean_keras():
     keras.config.set_dtype_policy(policy)
     keras.config.set_floatx(floatx)
     keras.config.set_image_data_format(data_format)
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered():
+    """Forget what a test, or an example of the documentation, registers for weights files."""
+    registries = (_names.TABLES, _published.RECORDS)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(content)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from benchmarks import twins
-from keras_mg.applications import RMG18, multigrid
+from keras_mg.applications import RMG18, multigrid_cifar
 from keras_mg.layers import MultigridPool, MultigridResidual
 from tests.support import zoo
 from tests.support.arrays import numpy, randomize, relative_difference
@@ -62,5 +62,5 @@ def test_grids_and_widths_of_the_stages():
 
 def test_plain_networks_have_their_own_epsilon():
     with keras.device("meta"):
-        model = multigrid.MG6()
+        model = multigrid_cifar.MG6()
     assert {x.epsilon for x in model.layers if hasattr(x, "epsilon")} == {1e-3}

@@ -38,7 +38,7 @@ def keep_rate_on_device(optimizer) -> None:
 @functools.cache
 def reads_rate(kind: Any) -> bool:
     """Whether the updates of an optimizer class read the rate on the host; before 3.16 two do."""
-    with keras.device("meta"):
+    with keras.device("meta"), torch.no_grad():
         variable = keras.Variable(keras.ops.zeros((1,)), name="probe")
         optimizer = kind(0.1, name="probe")
         optimizer.build([variable])

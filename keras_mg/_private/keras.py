@@ -12,7 +12,7 @@ _STEPS = (Feature.COMPILED_STEPS,)
 _RUN = (Feature.OWN_GRAPH_RUN,)
 _LOGS = (Feature.LAZY_LOGS,)
 _FILES = (Feature.WEIGHTS_FILES,)
-_DECAY = (Feature.COUPLED_DECAY,)
+_COUPLED = (Feature.COUPLED_SGD,)
 
 NAMES = (
     Name(
@@ -133,25 +133,25 @@ NAMES = (
         parameters=("backend",),
     ),
     Name(
-        *("optimizer", "_get_variable_index", (*_DECAY, Feature.RATE_ON_DEVICE)),
+        *("optimizer", "_get_variable_index", (*_COUPLED, Feature.RATE_ON_DEVICE)),
         why="where an optimizer keeps a variable's velocity",
         watch="slots by variable",
         parameters=("variable",),
     ),
     Name(
-        *("optimizer", "_use_weight_decay", _DECAY),
+        *("optimizer", "_use_weight_decay", _COUPLED),
         why="what `exclude_from_weight_decay` has noted",
         watch="a public list of it",
         parameters=("variable",),
     ),
     Name(
-        *("optimizer", "_apply_weight_decay", _DECAY),
+        *("optimizer", "_apply_weight_decay", _COUPLED),
         why="overridden: the decay is part of the gradient here",
         watch="a public choice between coupled and decoupled decay",
         parameters=("variables",),
     ),
     Name(
-        *("optimizer", "_backend_update_step", _DECAY),
+        *("optimizer", "_backend_update_step", _COUPLED),
         why="overridden: all variables at once",
         watch="a public update of all variables",
         parameters=("grads", "trainable_variables", "learning_rate"),

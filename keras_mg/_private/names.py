@@ -23,7 +23,7 @@ class Feature(Enum):
     PREFETCH = auto()  # else `prefetch` is refused
     DEPLOY = auto()  # else `deploy` is refused
     WEIGHTS_FILES = auto()  # else `load_weights` is refused
-    COUPLED_DECAY = auto()  # else `CoupledSGD(weight_decay=...)` is refused
+    COUPLED_SGD = auto()  # else `CoupledSGD` is refused
     STATELESS_SCOPE = auto()  # else batch norms always take the slower way
 
 

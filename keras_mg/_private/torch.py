@@ -35,7 +35,7 @@ NAMES = (
         parameters=("grads", "variables", "learning_rate"),
     ),
     *(
-        Name("torch", name, (Feature.RATE_ON_DEVICE, Feature.COUPLED_DECAY), _LISTS, _FOREACH)
+        Name("torch", name, (Feature.RATE_ON_DEVICE, Feature.COUPLED_SGD), _LISTS, _FOREACH)
         for name in (
             *("_foreach_add", "_foreach_add_", "_foreach_addcmul_", "_foreach_div"),
             *("_foreach_mul", "_foreach_mul_", "_foreach_sqrt"),

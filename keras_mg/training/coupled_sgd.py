@@ -41,7 +41,8 @@ class CoupledSGD(keras.optimizers.SGD):
         **kwargs: `clipnorm`, `use_ema`, `name` and so on of `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: if `weight_decay` is negative, or for what `keras.optimizers.SGD` refuses.
+        ValueError: if `weight_decay` is negative, for what `keras.optimizers.SGD` refuses, or with
+            a Keras or torch that lacks the private names that the update needs.
 
     Example:
 
@@ -63,10 +64,11 @@ class CoupledSGD(keras.optimizers.SGD):
             raise ValueError(
                 f"`weight_decay` must be None or a number of at least 0. Received: {weight_decay}"
             )
-        if weight_decay and missing(Feature.COUPLED_DECAY):
+        if missing(Feature.COUPLED_SGD):
             raise ValueError(
-                f"weight_decay cannot be had with Keras {keras.__version__}, which does not have "
-                f"{', '.join(missing(Feature.COUPLED_DECAY))}. Received: {weight_decay}"
+                f"CoupledSGD cannot be had with Keras {keras.__version__} and its backend, which do "
+                f"not have {', '.join(missing(Feature.COUPLED_SGD))}. Received: "
+                f"learning_rate={learning_rate}, weight_decay={weight_decay}"
             )
         super().__init__(
             learning_rate=learning_rate,

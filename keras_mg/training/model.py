@@ -181,8 +181,7 @@ class Model(keras.Model):
             self.jit_compile = True
         if _is_torch() and self.jit_compile and missing(Feature.COMPILED_STEPS):
             self.jit_compile = False
-            if requested is True:
-                _warn_that_nothing_compiles()
+            _warn_that_nothing_compiles()
         if _is_torch():
             from keras_mg.training import _torch_optimizers as torch_optimizers
 
@@ -481,8 +480,8 @@ def _are_functional(args, kwargs) -> bool:
 @functools.cache
 def _warn_that_nothing_compiles() -> None:
     warnings.warn(
-        f"jit_compile=True: this keras_mg does not know Keras {keras.__version__} with its torch, "
-        f"which do not have {', '.join(missing(Feature.COMPILED_STEPS))}, so models run eagerly.",
+        f"Models run eagerly, not compiled: this keras_mg does not know Keras {keras.__version__} "
+        f"with its torch, which do not have {', '.join(missing(Feature.COMPILED_STEPS))}.",
         stacklevel=3,
     )
 

@@ -66,8 +66,8 @@ class CoupledSGD(keras.optimizers.SGD):
             )
         if missing(Feature.COUPLED_SGD):
             raise ValueError(
-                f"CoupledSGD cannot be had with Keras {keras.__version__} and its backend, which do "
-                f"not have {', '.join(missing(Feature.COUPLED_SGD))}. Received: "
+                f"CoupledSGD cannot be had with Keras {keras.__version__} and its backend, which "
+                f"do not have {', '.join(missing(Feature.COUPLED_SGD))}. Received: "
                 f"learning_rate={learning_rate}, weight_decay={weight_decay}"
             )
         super().__init__(

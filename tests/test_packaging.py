@@ -112,13 +112,14 @@ def test_constraints_are_exact_and_nobody_s_own():
 
 
 OURS = {"keras_mg", "tests", "benchmarks", "tools"}
+WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUDA
 
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test"]),
+        ("tests", ["test", "cv"]),  # the tests of keras-cv are skipped without it
         ("examples", ["data"]),
         ("applications", ["data"]),
     ],
@@ -130,12 +131,7 @@ def test_what_is_imported_is_declared(folder, extras):
     undeclared = set()
     for path in (ROOT / folder).rglob("*.py"):
         for top in _imported(path):
-            if top in sys.stdlib_module_names or top in {
-                "keras_mg",
-                "tests",
-                "benchmarks",
-                "tools",
-            }:
+            if top in sys.stdlib_module_names or top in OURS | WITH_TORCH:
                 continue
             if not {_normal(d) for d in providers.get(top, [top])} & allowed:
                 undeclared.add(f"{path.relative_to(ROOT)} imports {top}")
@@ -162,8 +158,20 @@ def _normal(name):
 
 
 def _imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from _imported_by(path.read_text(encoding="utf-8"))
+
+
+def _imported_by(source):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.importorskip":
+            # A test that is skipped for want of a package that nobody declares is skipped for ever.
+            yield ast.literal_eval(node.args[0]).split(".")[0]
+
+
+def test_the_checker_sees_what_a_test_is_skipped_without():
+    source = 'import a.b\nfrom c import d\ne = pytest.importorskip("e.f", reason="g")'
+    assert sorted(_imported_by(source)) == ["a", "c", "e"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -25,13 +28,14 @@ class ShiftAndFlip:
     Args:
         shift: int, the largest displacement in pixels; 0 for none. Defaults to 4.
         flip: bool, whether images are mirrored at random. Defaults to True.
-        fill: the value of the frame: a number, or one for each channel. Defaults to 0, which is
-            black in pixels and the mean in normalised images.
+        fill: the value of the frame: a number, or a sequence of one for each channel, which is kept
+            as a tuple. Defaults to 0, which is black in pixels and the mean in normalised images.
         on: what is moved: "pixels", uint8 before they are normalised, or "normalized", the numbers
             that come out of it. Defaults to "pixels".
 
     Raises:
-        ValueError: if an argument is not of its kind, or if `fill` is no pixel value on "pixels".
+        ValueError: if an argument is not of its kind, if `fill` is no pixel value on "pixels", or,
+            when it is called, if the images have another number of channels than `fill`.
 
     Example:
 
@@ -44,7 +48,7 @@ class ShiftAndFlip:
 
     shift: int = 4
     flip: bool = True
-    fill: float | tuple[float, ...] = 0
+    fill: float | Sequence[float] = 0
     on: Literal["pixels", "normalized"] = "pixels"
 
     def __post_init__(self):
@@ -53,10 +57,7 @@ class ShiftAndFlip:
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip must be a boolean. Received: {self.flip!r}")
         one_of("on", self.on, STAGES)
-        if self.on == "pixels" and not all(
-            value == int(value) and 0 <= value <= 255 for value in np.atleast_1d(self.fill)
-        ):
-            raise ValueError(f"fill must be pixel values from 0 to 255. Received: {self.fill!r}")
+        object.__setattr__(self, "fill", _numbers(self.fill, self.on))
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, ...]:
         """What happens to each of `count` images.
@@ -87,7 +88,12 @@ class ShiftAndFlip:
         """
         on_host = isinstance(images, np.ndarray)
         xp = np if on_host else keras.ops
-        count, height, width, _ = images.shape
+        count, height, width, channels = images.shape
+        if isinstance(self.fill, tuple) and len(self.fill) not in (1, channels):
+            raise ValueError(
+                "fill must be a number, or one for each channel. "
+                f"Received: fill={self.fill}, images of shape {tuple(images.shape)}"
+            )
         steps = xp.arange(width, dtype="int32")[None, :]
         rows = down[:, None] + xp.arange(height, dtype="int32")[None, :] - self.shift
         columns = right[:, None] - self.shift
@@ -109,7 +115,24 @@ class ShiftAndFlip:
         # A scalar is an argument of its kernel; an array would be copied, and the copy waits.
         fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
         dtype = keras.backend.standardize_dtype(images.dtype)
-        return keras.ops.concatenate([keras.ops.zeros((1,), dtype=dtype) + x for x in fill])
+        parts = [keras.ops.zeros((1,), dtype=dtype) + x for x in fill]
+        return keras.ops.cast(keras.ops.concatenate(parts), dtype)
+
+
+def _numbers(fill, stage: str):
+    """The value of a frame as one of Python's numbers, or as a tuple of them."""
+    array = np.asarray(fill) if isinstance(fill, Sequence | np.ndarray) else None
+    many = array is not None and array.ndim == 1 and array.size > 0
+    values = list(fill) if many else [fill]
+    if not all(isinstance(x, numbers.Real) and math.isfinite(x) for x in values):
+        raise ValueError(
+            f"fill must be a number, or a sequence of one for each channel. Received: {fill!r}"
+        )
+    if stage == "pixels" and not all(x == int(x) and 0 <= x <= 255 for x in values):
+        raise ValueError(f"fill must be pixel values from 0 to 255. Received: {fill!r}")
+    kind = int if stage == "pixels" else float
+    found = tuple(kind(x) for x in values)
+    return found if many else found[0]
 
 
 def _within(places, length: int):

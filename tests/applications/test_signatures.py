@@ -3,12 +3,12 @@
 import inspect
 import pydoc
 
+import griffe
 import pytest
 
 from keras_mg import applications
 from keras_mg.applications._records import RECORDS
 
-griffe = pytest.importorskip("griffe")
 NAMES = sorted(RECORDS)
 SECTIONS = ("Args:", "Returns:", "Raises:", "Example:", "Reference:")
 

@@ -58,7 +58,7 @@ def test_normalised_images_are_moved_into_a_frame_of_their_own_numbers():
     "moves",
     [
         None,
-        ShiftAndFlip(4, fill=(5, 6, 7)),
+        ShiftAndFlip(4, fill=[5, 6, 7]),
         ShiftAndFlip(2, flip=False, fill=0.25, on="normalized"),
     ],
 )

@@ -52,7 +52,7 @@ def clean_keras():
 @pytest.fixture(autouse=True)
 def nothing_registered():
     """Forget what a test, or an example of the documentation, registers for weights files."""
-    registries = (_names.TABLES, _published.RECORDS)
+    registries = (_names.TABLES, _published.PUBLISHED)
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):

@@ -38,7 +38,7 @@ ORDER = [
 TORCH_ROOMS = ["_private", "ops", "training"]
 LATE = ["torch", "jax", "tensorflow", "tensorflow_datasets", "keras_cv", "sklearn", "matplotlib"]
 
-SCRIPT_FOLDERS = ["applications", "examples"]
+SCRIPT_FOLDERS = ["examples", "tools"]
 
 
 def imported_names(tree, module, is_package):
@@ -251,7 +251,9 @@ print(*(name for name in {LATE} if name in set(sys.modules) - before))
 def test_the_scripts_use_the_public_interface():
     problems = []
     for folder in SCRIPT_FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        files = sorted((ROOT / folder).rglob("*.py"))
+        assert files, f"there is no script in {folder}"
+        for path in files:
             name = str(path.relative_to(ROOT))
             problems += script_violations(path.read_text(encoding="utf-8"), name)
     assert not problems, "\n".join(problems)

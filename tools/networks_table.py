@@ -10,8 +10,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from keras_mg.applications import ModelInfo, PublishedFigure, list_models, model_info
-from keras_mg.applications._records import RECORDS
+from keras_mg.applications import (
+    ModelInfo,
+    PublishedFigure,
+    list_models,
+    model_info,
+    network_record,
+)
 
 BEGIN, END = "<!-- networks:begin -->", "<!-- networks:end -->"
 
@@ -80,7 +85,11 @@ def make_table(describe: Callable[..., ModelInfo] = model_info) -> str:
     Args:
         describe: gives what is known of a network; `model_info`, or the same with a memory.
     """
-    infos = [describe(n, **form.arguments) for n in list_models() for form in RECORDS[n].forms]
+    infos = [
+        describe(name, **form.arguments)
+        for name in list_models()
+        for form in network_record(name).forms
+    ]
     infos.sort(key=lambda info: info.family.lower())
     lines = [
         _INTRODUCTION,

@@ -42,6 +42,10 @@ from keras_mg.applications import resnet as resnet
 from keras_mg.applications._catalogue import ModelInfo as ModelInfo
 from keras_mg.applications._catalogue import list_models as list_models
 from keras_mg.applications._catalogue import model_info as model_info
+from keras_mg.applications._catalogue import network_record as network_record
+from keras_mg.applications._catalogue import published_figures as published_figures
+from keras_mg.applications._records import Form as Form
+from keras_mg.applications._records import NetworkRecord as NetworkRecord
 from keras_mg.applications._records import PublishedFigure as PublishedFigure
 from keras_mg.applications.igc import IGC_L4M32 as IGC_L4M32
 from keras_mg.applications.igc import IGC_L16M16 as IGC_L16M16

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from keras_mg import ops
-from keras_mg.applications._records import RECORDS, NetworkRecord, PublishedFigure
+from keras_mg.applications._records import NETWORKS, Image, NetworkRecord, PublishedFigure
 from keras_mg.layers import arguments as layer_arguments
 from keras_mg.weights import weights_info
 
@@ -102,19 +102,19 @@ def list_models(pattern: str | None = None) -> list[str]:
         >>> keras_mg.applications.list_models("rmg*")
         ['RMG12', 'RMG18', 'RMG22', 'RMG32', 'RMG34', 'RMG42']
     """
-    names = sorted(RECORDS, key=_natural)
+    names = sorted(NETWORKS, key=_natural)
     if pattern is None:
         return names
     return [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
 
 
 def _look_up(name: str) -> NetworkRecord:
-    if name not in RECORDS:
-        by_lower = {n.lower(): n for n in RECORDS}
+    if name not in NETWORKS:
+        by_lower = {n.lower(): n for n in NETWORKS}
         close = difflib.get_close_matches(str(name).lower(), by_lower, n=5, cutoff=0.5)
         like = f" Close to it: {', '.join(by_lower[c] for c in close)}." if close else ""
         raise ValueError(f"there is no network {name!r}.{like} list_models() gives all names.")
-    return RECORDS[name]
+    return NETWORKS[name]
 
 
 def _count(make: Callable[..., keras.Model], settings: dict[str, Any]) -> tuple[keras.Model, int]:
@@ -151,14 +151,70 @@ def _frozen(value):
 
 
 def _published(
-    record: NetworkRecord, settings: dict[str, Any], image: tuple[int, int, int]
+    record: NetworkRecord, arguments: Mapping[str, Any], image: Image | None
 ) -> tuple[PublishedFigure, ...]:
-    """The figures of the form that has these settings and this image."""
+    """The figures of the form that these arguments make, at this image or, if None, its own."""
     signature = inspect.signature(record.construct)
+    settings = _settings(signature, arguments)
     for form in record.forms:
-        if form.image == image and _settings(signature, form.arguments) == settings:
+        same_image = image is None or form.image == image
+        if same_image and _settings(signature, form.arguments) == settings:
             return form.figures
     return ()
+
+
+def network_record(name: str) -> NetworkRecord:
+    """The record that stands beside a constructor.
+
+    Args:
+        name: a name from `list_models()`.
+
+    Raises:
+        ValueError: if there is no such network.
+
+    Example:
+        >>> import keras_mg
+        >>> [form.arguments for form in keras_mg.applications.network_record("PRMGSeg30").forms]
+        [{}, {'shortcut': 'A'}]
+    """
+    return _look_up(name)
+
+
+def published_figures(name: str, **arguments) -> tuple[PublishedFigure, ...]:
+    """What its authors published of a network, which is not made for it.
+
+    Args:
+        name: a name from `list_models()`.
+        **arguments: arguments of the constructor. Not `input_shape`, for the figures are those at
+            the published image, nor `weights` and `input_tensor`.
+
+    Returns:
+        The figures; none where the arguments make another network than the published one.
+
+    Raises:
+        ValueError: if there is no such network, or for an argument that is not taken.
+        TypeError: if the constructor has no such argument or misses one.
+
+    Example:
+        >>> import keras_mg
+        >>> [str(figure) for figure in keras_mg.applications.published_figures("IGCPlain", depth=38,
+        ...     primary_partitions=24, secondary_partitions=2)]
+        ['parameters 0.3172 million (training log of the IGC authors)']
+    """
+    record = _look_up(name)
+    _refuse("published_figures", arguments, OUTSIDE | {"input_shape"})
+    try:
+        return _published(record, arguments, None)
+    except TypeError as error:
+        raise TypeError(f"{name}(): {error}") from None
+
+
+def _refuse(function: str, arguments: Mapping[str, Any], refused: set[str]) -> None:
+    for key in sorted(refused & set(arguments)):
+        raise ValueError(
+            f"{function} describes a network and takes no {key!r}. "
+            f"Received: {key}={arguments[key]!r}"
+        )
 
 
 def model_info(name: str, **arguments) -> ModelInfo:
@@ -188,11 +244,7 @@ def model_info(name: str, **arguments) -> ModelInfo:
         error 32.08 % on CIFAR-100 (Ke et al., CVPR 2017, table of CIFAR-100 results)
     """
     record = _look_up(name)
-    for key in sorted(OUTSIDE & set(arguments)):
-        raise ValueError(
-            f"model_info describes a network and takes no {key!r}. "
-            f"Received: {key}={arguments[key]!r}"
-        )
+    _refuse("model_info", arguments, OUTSIDE)
     signature = inspect.signature(record.construct)
     try:
         bound = signature.bind(**arguments)
@@ -218,6 +270,6 @@ def model_info(name: str, **arguments) -> ModelInfo:
         multiply_accumulates=count,
         input_shape=shape,
         classes=values.get("classes", values.get("outputs")) if values["include_top"] else None,
-        published=_published(record, _settings(signature, arguments), shape),
+        published=_published(record, arguments, shape),
         weights=tuple(entry.tag for entry in weights_info(name)),
     )

@@ -14,7 +14,7 @@ import keras
 Image = tuple[int, int, int]
 Constructor = TypeVar("Constructor", bound=Callable[..., keras.Model])
 
-RECORDS: dict[str, NetworkRecord] = {}
+NETWORKS: dict[str, NetworkRecord] = {}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def network(
                     raise TypeError(_unexpected(construct.__name__, name, parameters))
             return construct(*args, **kwargs)
 
-        RECORDS[construct.__name__] = NetworkRecord(construct.__name__, family, checked, filled)
+        NETWORKS[construct.__name__] = NetworkRecord(construct.__name__, family, checked, filled)
         return cast(Constructor, checked)
 
     return register

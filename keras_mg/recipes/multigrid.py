@@ -8,6 +8,7 @@ from keras_mg import applications
 from keras_mg.applications import igc_cifar
 from keras_mg.datasets.augmentation import ShiftAndFlip
 from keras_mg.datasets.normalization import ChannelStatistics
+from keras_mg.recipes._claims import published_accuracy
 from keras_mg.recipes.data import LabelledImages
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.recipes.schedules import GeometricDecay, StepDecay
@@ -25,47 +26,47 @@ DIFFERS = (
     "the channels are RGB, not BGR",
 )
 
-# By name: the constructor, and the published error in percent where there is one.
 PLAIN = {
-    "mg6": (applications.MG6, 32.08),
-    "mg11": (applications.MG11, 28.39),
-    "mg16": (applications.MG16, 29.91),
-    "mg21": (applications.MG21, 30.03),
-    "pmg9": (applications.PMG9, None),
-    "pmg16": (applications.PMG16, None),
-    "pmg23": (applications.PMG23, None),
-    "pmg30": (applications.PMG30, None),
-    "vgg6": (applications.CifarVGG6, None),
-    "vgg11": (applications.CifarVGG11, None),
-    "vgg16": (applications.CifarVGG16, None),
-    "vgg21": (applications.CifarVGG21, None),
+    "mg6": applications.MG6,
+    "mg11": applications.MG11,
+    "mg16": applications.MG16,
+    "mg21": applications.MG21,
+    "pmg9": applications.PMG9,
+    "pmg16": applications.PMG16,
+    "pmg23": applications.PMG23,
+    "pmg30": applications.PMG30,
+    "vgg6": applications.CifarVGG6,
+    "vgg11": applications.CifarVGG11,
+    "vgg16": applications.CifarVGG16,
+    "vgg21": applications.CifarVGG21,
 }
 RESIDUAL = {
-    "rmg12": (applications.RMG12, 27.84),
-    "rmg22": (applications.RMG22, 26.79),
-    "rmg32": (applications.RMG32, 25.29),
-    "rmg42": (applications.RMG42, 26.32),
-    "prmg16": (applications.PRMG16, None),
-    "prmg30": (applications.PRMG30, None),
-    "prmg44": (applications.PRMG44, None),
-    "prmg58": (applications.PRMG58, None),
-    "res12": (applications.CifarRES12, None),
-    "res22": (applications.CifarRES22, None),
-    "res32": (applications.CifarRES32, None),
-    "res42": (applications.CifarRES42, None),
+    "rmg12": applications.RMG12,
+    "rmg22": applications.RMG22,
+    "rmg32": applications.RMG32,
+    "rmg42": applications.RMG42,
+    "prmg16": applications.PRMG16,
+    "prmg30": applications.PRMG30,
+    "prmg44": applications.PRMG44,
+    "prmg58": applications.PRMG58,
+    "res12": applications.CifarRES12,
+    "res22": applications.CifarRES22,
+    "res32": applications.CifarRES32,
+    "res42": applications.CifarRES42,
 }
 
 
-def _recipe(name: str, network, error: float | None, batches: int, schedule) -> Recipe:
+def _recipe(name: str, construct, batches: int, schedule) -> Recipe:
     """One recipe; `batches` are accumulated into one update of the weights."""
     mean, std = igc_cifar.STATISTICS["cifar100"]
     optimizer = OPTIMIZER
     if batches > 1:
         optimizer = partial(OPTIMIZER, gradient_accumulation_steps=batches)
+    network = partial(construct, classes=100, classifier_activation=None)
     return Recipe(
         name=f"{name}-cifar100",
         source=SOURCE,
-        network=partial(network, classes=100, classifier_activation=None),
+        network=network,
         data=LabelledImages(
             "cifar100",
             ChannelStatistics(mean, std),
@@ -79,16 +80,16 @@ def _recipe(name: str, network, error: float | None, batches: int, schedule) -> 
         schedule=schedule,
         optimizer=optimizer,
         restarts_velocity=True,
-        claims={} if error is None else {"accuracy": round(1 - error / 100, 4)},
+        claims=published_accuracy(network, "cifar100"),
         differs=DIFFERS,
     )
 
 
 RECIPES = (
     # 10 ** -(1 + 3 (e - 1) / 199) in epoch e = 1 to 200.
-    *(_recipe(name, *row, 1, GeometricDecay(0.1, 1e-4)) for name, row in PLAIN.items()),
+    *(_recipe(name, network, 1, GeometricDecay(0.1, 1e-4)) for name, network in PLAIN.items()),
     *(
-        _recipe(name, *row, 2, StepDecay(0.1, drops=(60, 120, 160), factor=0.2))
-        for name, row in RESIDUAL.items()
+        _recipe(name, network, 2, StepDecay(0.1, drops=(60, 120, 160), factor=0.2))
+        for name, network in RESIDUAL.items()
     ),
 )

@@ -8,6 +8,7 @@ from functools import partial
 from keras_mg.applications import resnet
 from keras_mg.datasets.augmentation import ShiftAndFlip
 from keras_mg.datasets.normalization import MeanImage
+from keras_mg.recipes._claims import published_accuracy
 from keras_mg.recipes.data import LabelledImages
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.recipes.schedules import StepDecay
@@ -22,29 +23,26 @@ SCHEDULE = StepDecay(0.1, drops=(80, 120), factor=0.1)
 # He et al. find 0.1 slightly too large for 110 layers to begin with.
 SCHEDULE_110 = dataclasses.replace(SCHEDULE, warmup_steps=400, warmup_learning_rate=0.001)
 
-# Network, arguments, printed test error.
-ROWS: tuple[tuple, ...] = (
-    ("resnet20", resnet.ResNet20, {}, 0.084473),
-    ("resnet20-bn-after-add", resnet.ResNet20, {"block": "bn_after_add"}, 0.083496),
-    ("resnet20-no-relu", resnet.ResNet20, {"final_relu": False}, 0.089355),
-    (
-        "resnet20-bn-after-add-no-relu",
-        resnet.ResNet20,
-        {"block": "bn_after_add", "final_relu": False},
-        0.079102,
+NETWORKS = {
+    "resnet20": partial(resnet.ResNet20),
+    "resnet20-bn-after-add": partial(resnet.ResNet20, block="bn_after_add"),
+    "resnet20-no-relu": partial(resnet.ResNet20, final_relu=False),
+    "resnet20-bn-after-add-no-relu": partial(
+        resnet.ResNet20, block="bn_after_add", final_relu=False
     ),
-    ("resnet32", resnet.ResNet32, {}, 0.079102),
-    ("resnet44", resnet.ResNet44, {}, 0.075684),
-    ("resnet56", resnet.ResNet56, {}, 0.063477),
-    ("resnet110", resnet.ResNet110, {}, 0.067871),
-)
+    "resnet32": partial(resnet.ResNet32),
+    "resnet44": partial(resnet.ResNet44),
+    "resnet56": partial(resnet.ResNet56),
+    "resnet110": partial(resnet.ResNet110),
+}
 
 
-def _recipe(name: str, network, arguments: dict, test_error: float) -> Recipe:
+def _recipe(name: str) -> Recipe:
+    network = partial(NETWORKS[name], classes=10, classifier_activation=None)
     return Recipe(
         name=f"{name}-cifar10",
         source=SOURCE,
-        network=partial(network, **arguments, classes=10, classifier_activation=None),
+        network=network,
         data=LabelledImages(
             "cifar10",
             MeanImage(),
@@ -54,13 +52,13 @@ def _recipe(name: str, network, arguments: dict, test_error: float) -> Recipe:
         ),
         epochs=200,
         batch_size=128,
-        schedule=SCHEDULE_110 if network is resnet.ResNet110 else SCHEDULE,
+        schedule=SCHEDULE_110 if name == "resnet110" else SCHEDULE,
         optimizer=OPTIMIZER,
-        claims={"accuracy": round(1 - test_error, 6)},
+        claims=published_accuracy(network, "cifar10"),
     )
 
 
-_CIFAR10 = tuple(_recipe(*row) for row in ROWS)
+_CIFAR10 = tuple(map(_recipe, NETWORKS))
 _DIGITS = dataclasses.replace(
     _CIFAR10[0].shortened(10).changed({"data.dataset": "digits", "data.augmentation.flip": False}),
     name="resnet20-digits",

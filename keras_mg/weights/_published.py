@@ -61,7 +61,7 @@ class WeightsInfo:
     paper: str
 
 
-RECORDS: dict[tuple[str, str], WeightsInfo] = {}
+PUBLISHED: dict[tuple[str, str], WeightsInfo] = {}
 """(network, tag) -> record, in the order of registration."""
 
 
@@ -85,14 +85,14 @@ def register_weights(record: WeightsInfo) -> WeightsInfo:
         True
     """
     check_form(record.hash)
-    for other in RECORDS.values():
+    for other in PUBLISHED.values():
         same_tag = (other.network, other.tag) == (record.network, record.tag)
         if other != record and (same_tag or other.filename == record.filename):
             raise WeightsError(
                 f"there is another record for {other.network} {other.tag!r} ({other.filename}). "
                 f"Received: {record.network} {record.tag!r} ({record.filename})"
             )
-    RECORDS[record.network, record.tag] = record
+    PUBLISHED[record.network, record.tag] = record
     return record
 
 
@@ -122,10 +122,10 @@ def weights_info(network=None, tag=None):
         ['imagenet']
     """
     if tag is None:
-        return tuple(r for r in RECORDS.values() if network in (None, r.network))
-    record = RECORDS.get((network, tag))
+        return tuple(r for r in PUBLISHED.values() if network in (None, r.network))
+    record = PUBLISHED.get((network, tag))
     if record is None:
-        known = ", ".join(f"{name} {published!r}" for name, published in RECORDS)
+        known = ", ".join(f"{name} {published!r}" for name, published in PUBLISHED)
         raise WeightsError(
             f"no published weights {tag!r} for network {network!r}. Published: {known}."
         )

@@ -15,7 +15,7 @@ from keras_mg.weights._download import fetch, shown
 from keras_mg.weights._hashing import check_form, matches
 from keras_mg.weights._hub import fetch_from_hub
 from keras_mg.weights._opening import open_arrays
-from keras_mg.weights._published import RECORDS, WeightsInfo
+from keras_mg.weights._published import PUBLISHED, WeightsInfo
 
 SCHEMES = ("http", "https", "file", "hf")
 
@@ -55,7 +55,7 @@ def find_source(
             f"Received: {source!r} (type {type(source).__name__})"
         )
     text = os.fsdecode(source)
-    record = RECORDS.get((network, text))
+    record = PUBLISHED.get((network, text))
     if record is not None and isinstance(source, str):
         return Source(f"weights={text!r} of {network}", record=record)
     if "://" in text:
@@ -67,8 +67,8 @@ def find_source(
 
 
 def _unknown(text: str, network: str, path: Path) -> str:
-    tags = [tag for other, tag in RECORDS if other == network]
-    others = [other for other, tag in RECORDS if tag == text]
+    tags = [tag for other, tag in PUBLISHED if other == network]
+    others = [other for other, tag in PUBLISHED if tag == text]
     options = ["None", *map(repr, tags), "the path or address of a weights file"]
     found = "is a folder" if path.is_dir() else "is no file"
     message = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from keras_mg.weights._arrays import PathLike
 from keras_mg.weights._download import cache_folder
 from keras_mg.weights._hashing import matches
-from keras_mg.weights._published import RECORDS
+from keras_mg.weights._published import PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def verify(cache_dir: PathLike | None = None) -> list[Check]:
     """
     folder = cache_folder(cache_dir)
     checks = []
-    for record in RECORDS.values():
+    for record in PUBLISHED.values():
         path = folder / record.filename
         state = "absent"
         if path.is_file():

@@ -3,13 +3,13 @@ import random
 import pytest
 
 from keras_mg import applications
-from keras_mg.applications import list_models, model_info
-from keras_mg.applications._records import RECORDS
+from keras_mg.applications import list_models, model_info, network_record, published_figures
+from keras_mg.applications._records import NETWORKS
 from keras_mg.weights import weights_info
 from tests.support import zoo
 from tests.support.jax_process import run_on_jax
 
-FORMS = [(record, form) for record in RECORDS.values() for form in record.forms]
+FORMS = [(record, form) for record in NETWORKS.values() for form in record.forms]
 
 # Of each family one, with groups, strides, transposed convolutions and shared kernels among them.
 JAX = {"MG6", "RMG18", "SegPRMG", "SegUMG", "IGC_L100M2", "IGCResNet", "MgNet", "ResNet20"}
@@ -59,6 +59,7 @@ def test_printed_sizes_are_near_the_counted_ones():
     for record, form in FORMS:
         info = zoo.info(record.name, **form.arguments)
         assert info.published == form.figures
+        assert published_figures(record.name, **form.arguments) == form.figures
         for figure in info.find("parameters", "FLOPs"):
             scale = {"million": 1e6, "billion": 1e9}[figure.unit]
             size = info.parameters if figure.metric == "parameters" else info.multiply_accumulates
@@ -101,6 +102,8 @@ def test_printed_sizes_are_near_the_counted_ones():
 )
 def test_figures_belong_to_the_published_network_alone(name, arguments, has_figures):
     assert bool(zoo.info(name, **arguments).published) is has_figures
+    if "input_shape" not in arguments:
+        assert bool(published_figures(name, **arguments)) is has_figures
 
 
 def test_records_are_what_the_models_are():
@@ -116,8 +119,9 @@ def test_records_are_what_the_models_are():
 
 
 def test_every_record_is_a_public_constructor():
-    for name, record in RECORDS.items():
+    for name, record in NETWORKS.items():
         assert getattr(applications, name) is record.construct
+        assert network_record(name) is record
         assert name == record.name == record.construct.__name__
 
 
@@ -157,7 +161,7 @@ def test_other_data_formats_and_sides_are_counted_alike():
     assert large.multiply_accumulates == 2 * (small - 100) + 100
 
 
-def test_weights_are_those_of_the_registry():
+def test_weights_are_the_published_ones():
     assert zoo.info("IGC_L100M2").weights == ("imagenet",)
     assert zoo.info("MG6").weights == ()
     assert {record.network for record in weights_info()} <= set(list_models())
@@ -226,6 +230,10 @@ def test_wrong_arguments_are_errors():
         model_info("IGC_L100M2", weights="imagenet")
     with pytest.raises(ValueError, match="takes no 'input_tensor'"):
         model_info("MG6", input_tensor=None)
+    with pytest.raises(TypeError, match="IGCPlain.*missing a required argument: 'depth'"):
+        published_figures("IGCPlain")
+    with pytest.raises(ValueError, match="takes no 'input_shape'. Received: input_shape=.64, 64"):
+        published_figures("MG6", input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match="3 n \\+ 2"):
         model_info("IGCPlain", depth=9, primary_partitions=8, secondary_partitions=2)
 

@@ -7,9 +7,9 @@ import griffe
 import pytest
 
 from keras_mg import applications
-from keras_mg.applications._records import RECORDS
+from keras_mg.applications._records import NETWORKS
 
-NAMES = sorted(RECORDS)
+NAMES = sorted(NETWORKS)
 SECTIONS = ("Args:", "Returns:", "Raises:", "Example:", "Reference:")
 
 
@@ -63,5 +63,5 @@ def test_positions_and_defaults_are_those_of_keras_applications(name):
     assert positional[start:] == shared
     stem = name.removeprefix("Seg")
     assert parameters["name"].default == (f"seg_{stem}" if stem != name else name).lower()
-    form = RECORDS[name].forms[0]
+    form = NETWORKS[name].forms[0]
     assert parameters["outputs" if "outputs" in parameters else "classes"].default == form.classes

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_mg.applications._records import RECORDS
+from keras_mg.applications._records import NETWORKS
 from tests.support import tiny
 from tests.support.jax_process import run_on_jax
 
@@ -26,7 +26,7 @@ def test_every_family_is_there():
         "MgNet": "mgnet_shared",
         "Torch residual network": "resnet_bn_before_add",
     }
-    assert set(prefixes) == {record.family for record in RECORDS.values()}
+    assert set(prefixes) == {record.family for record in NETWORKS.values()}
     assert set(prefixes.values()) <= set(tiny.NETWORKS)
     files = sorted(tiny.FOLDER.glob("*"))
     assert [file.stem for file in files] == sorted(tiny.NETWORKS)

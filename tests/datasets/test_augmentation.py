@@ -76,7 +76,10 @@ def test_tensors_come_out_as_arrays_do(dtype, fill):
         ({"flip": 1}, "flip must be a boolean. Received: 1"),
         ({"fill": 0.5}, "fill must be pixel values from 0 to 255. Received: 0.5"),
         ({"fill": (0, 256, 0)}, "fill must be pixel values from 0 to 255"),
-        ({"fill": [0, 1.5, 0]}, r"fill must be pixel values from 0 to 255. Received: \[0, 1.5, 0\]"),
+        (
+            {"fill": [0, 1.5, 0]},
+            r"fill must be pixel values from 0 to 255. Received: \[0, 1.5, 0\]",
+        ),
         ({"fill": float("nan")}, "fill must be a number, or .* for each channel. Received: nan"),
         ({"fill": "7"}, "fill must be a number, or .* for each channel. Received: '7'"),
         ({"fill": [[1, 2, 3]]}, r"fill must be a number, or .* Received: \[\[1, 2, 3\]\]"),

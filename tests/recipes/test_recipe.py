@@ -63,6 +63,23 @@ def test_the_multigrid_networks_are_trained_as_released():
     assert not any(r.restarts_velocity for r in others if "cifar100" not in r.name)
 
 
+def test_claims_are_the_published_figures_of_the_network_on_the_data():
+    published = {
+        "mg6-cifar100": 0.6792,
+        "rmg32-cifar100": 0.7471,
+        "mgnet-cifar10": 0.96,
+        "mgnet-cifar100": 0.7994,
+        "resnet20-bn-after-add-no-relu-cifar10": 0.920898,  # of the study, not of He et al.
+        "resnet110-cifar10": 0.932129,
+    }
+    for name, accuracy in published.items():
+        assert get_recipe(name).claims == {"accuracy": accuracy}
+    # Nothing printed, of another form of the network, or on other data.
+    for name in ("pmg9-cifar100", "mgnet-own-cifar10", "mgnet-mnist", "mgnet-digits"):
+        assert get_recipe(name).claims == {}
+    assert not any(get_recipe(name).claims for name in list_recipes("igc-*"))
+
+
 def test_how_images_are_normalised_and_drawn():
     igc, mgnet, resnet = (
         get_recipe(f"{name}-cifar10").data for name in ("igc-resnet", "mgnet", "resnet20")

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import twins
 from keras_mg import applications
-from keras_mg.applications._records import RECORDS, Form
+from keras_mg.applications._records import NETWORKS, Form
 from tests.support.arrays import channels_last_to, numpy, randomize, relative_difference
 
 CIFAR, IMAGENET, MNIST, GREY28 = (32, 32, 3), (224, 224, 3), (64, 64, 1), (28, 28, 1)
@@ -58,7 +58,7 @@ class Row:
     @property
     def known(self) -> Form:
         """The record of this form; where there is none, the first form's without its parameters."""
-        first, *_ = forms = RECORDS[self.name].forms
+        first, *_ = forms = NETWORKS[self.name].forms
         if self.form is not None:
             return self.form
         for form in forms:
@@ -218,7 +218,7 @@ def _mgnet_row(form=None, quick=False, **own):
 
 
 def _mgnet_rows():
-    for form in RECORDS["MgNet"].forms:
+    for form in NETWORKS["MgNet"].forms:
         yield _mgnet_row(**form.arguments, quick=not form.arguments)
     narrow = {"iterations": (1, 3, 1), "filters": (8, 24, 16), "classes": 10}
     for image, own in (
@@ -238,7 +238,7 @@ def _resnet_rows():
         ("ResNet110", 248.59),
     )
     for name, macs in table:
-        for form in RECORDS[name].forms:
+        for form in NETWORKS[name].forms:
             own = dict(form.arguments)
             twin = partial(getattr(twins, name), **own)
             yield Row(name, twin, own, macs, quick=name == "ResNet20")

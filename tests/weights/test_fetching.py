@@ -10,7 +10,7 @@ from keras_mg.applications import IGC_L100M2, IGCPlain
 from keras_mg.weights import DownloadError, _download, load, verify, weights_info
 from keras_mg.weights._download import MIRROR_VARIABLE, cache_folder
 from keras_mg.weights._hashing import file_hash
-from keras_mg.weights._published import RECORDS
+from keras_mg.weights._published import PUBLISHED
 from tests.weights.mxnet_writer import fixture, write_fixture
 from tests.weights.server import Host, serving
 from tests.weights.small_nets import assert_equal, values
@@ -40,7 +40,7 @@ def published(tmp_path, source, monkeypatch):
             hash=file_hash(source, "git"),
             classes=10,
         )
-        monkeypatch.setitem(RECORDS, (NETWORK, "digits"), record)
+        monkeypatch.setitem(PUBLISHED, (NETWORK, "digits"), record)
         yield record, host
 
 
@@ -123,7 +123,7 @@ def test_verify(tmp_path, published):
         return {(c.network, c.tag): c.state for c in verify(tmp_path / "cache")}
 
     assert set(states().values()) == {"absent"}
-    assert set(states()) == set(RECORDS)
+    assert set(states()) == set(PUBLISHED)
     get(build(), tmp_path)
     assert states()[NETWORK, "digits"] == "good"
     (folder(tmp_path) / "small-0095.params").write_bytes(b"damaged")

@@ -65,7 +65,7 @@ def test_asking():
 
 
 def test_registering(monkeypatch):
-    monkeypatch.setattr(_published, "RECORDS", dict(_published.RECORDS))
+    monkeypatch.setattr(_published, "PUBLISHED", dict(_published.PUBLISHED))
     first = EVERY[0]
     mine = dataclasses.replace(first, network="RMG18", tag="mine", filename="mine.h5")
     assert register_weights(mine) is mine

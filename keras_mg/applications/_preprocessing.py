@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 
+from keras_mg import ops
 from keras_mg.layers import arguments
-from keras_mg.ops import constant_like
 
 
 def normalize(x, mean, std, data_format: str | None):
@@ -42,9 +41,4 @@ def normalize(x, mean, std, data_format: str | None):
     per_channel = (len(mean),) if axis == -1 else (len(mean), 1, 1)
     mean = np.reshape(np.asarray(mean, "float32"), per_channel)
     std = np.reshape(np.asarray(std, "float32"), per_channel)
-    if isinstance(x, np.ndarray):
-        x = x.astype(x.dtype if np.issubdtype(x.dtype, np.floating) else "float32")
-        return ((x - mean) / std).astype(x.dtype)
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
-        x = keras.ops.cast(x, keras.config.floatx())
-    return (x - constant_like(mean, x)) / constant_like(std, x)
+    return ops.normalize(x, mean, std)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 
-import keras
 import numpy as np
 
 from keras_mg.layers.arguments import standardize_data_format
-from keras_mg.ops import constant_like
+from keras_mg.ops import normalize
 
 # Images are summed this many at a time: the squares of a whole data set would not fit.
 _CHUNK = 1000
@@ -54,12 +53,7 @@ class Normalizer:
                 f"The images must have the shape of the mean, {expected} ({data_format}; 1 is for "
                 f"any). Received shape: {tuple(x.shape)}"
             )
-        if isinstance(x, np.ndarray):
-            dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype("float32")
-            return ((x.astype(dtype) - mean) / std).astype(dtype)
-        if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
-            x = keras.ops.cast(x, keras.config.floatx())
-        return (x - constant_like(mean, x)) / constant_like(std, x)
+        return normalize(x, mean, std)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -30,3 +30,4 @@ from keras_mg.ops._grids import pool_grids as pool_grids
 from keras_mg.ops._grids import resample_concat as resample_concat
 from keras_mg.ops._grids import resample_conv as resample_conv
 from keras_mg.ops._grids import resampled_grid as resampled_grid
+from keras_mg.ops._normalize import normalize as normalize

@@ -16,6 +16,7 @@ PACKAGE = "keras_mg"
 
 # Left to right: a part may import itself and what stands before it.
 ORDER = [
+    "_command",
     "_default_backend",
     "_files",
     "_private",

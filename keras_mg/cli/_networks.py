@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from keras_mg import applications
 from keras_mg.cli._shared import Settings, network_info, parse_settings
 
 app = typer.Typer()
@@ -19,6 +18,8 @@ def list_networks(
     ] = None,
 ) -> None:
     """The names of the networks."""
+    from keras_mg import applications
+
     for name in applications.list_models(pattern):
         print(name)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_mg import applications
+if TYPE_CHECKING:
+    from keras_mg import applications
 
 Settings = Annotated[
     list[str],
@@ -50,6 +51,8 @@ def network_info(network: str, settings: dict[str, Any]) -> applications.ModelIn
         Failure: there is no such network, it cannot be made, or its weights need more than the
             machine's memory.
     """
+    from keras_mg import applications
+
     try:
         return applications.model_info(network, **settings)
     except Exception as error:  # of any kind: whatever the settings bring Keras and torch to

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from keras_mg import applications, weights
 from keras_mg._files import expand, replacing
 from keras_mg.cli._shared import Failure, Settings, check_memory, network_info, parse_settings
 
@@ -21,6 +20,8 @@ def list_weights(
     network: Annotated[str | None, typer.Option(help="Only this network's.")] = None,
 ) -> None:
     """What is published."""
+    from keras_mg import applications, weights
+
     if network is not None and network not in applications.list_models():
         raise Failure(f"--network: there is no {network!r}; `keras-mg list` gives all names")
     for record in weights.weights_info(network):
@@ -51,6 +52,8 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Load IN, of any format that can be read, into a network and save it as OUT."""
+    from keras_mg import applications, weights
+
     path = expand(target)
     suffix = next((s for s in KERAS_SUFFIXES + EXPORT_SUFFIXES if path.name.endswith(s)), None)
     if suffix is None:
@@ -83,6 +86,8 @@ def verify(
     ] = None,
 ) -> None:
     """Without FILE, check the cache folder by hashes; with it, read every array of the files."""
+    from keras_mg import weights
+
     if not files:
         checks = weights.verify(cache_dir)
         for check in checks:

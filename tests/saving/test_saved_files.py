@@ -1,5 +1,10 @@
 """What earlier states of the library saved loads, with the outputs that it had then."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -64,3 +69,20 @@ def test_a_trained_model_loads_with_its_optimizer():
     velocities = [np.abs(keras.ops.convert_to_numpy(v)).max() for v in optimizer.momentums]
     assert len(velocities) == len(model.trainable_variables)
     assert min(velocities) > 0
+
+
+def test_importing_the_package_is_enough_to_load_models():
+    code = (
+        "import sys, keras_mg, keras\n"
+        "for name in sys.argv[1:]: print(type(keras.saving.load_model(name)).__name__)"
+    )
+    files = [str(saved.FOLDER / f"{name}.keras") for name in MODELS]
+    root = str(Path(__file__).resolve().parents[2])
+    result = subprocess.run(
+        [sys.executable, "-c", code, *files],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert set(result.stdout.split()) == {"FunctionalModel"}

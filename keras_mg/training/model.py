@@ -218,6 +218,16 @@ class Model(keras.Model):
         object.__setattr__(self, "_recomputed_layers", frozenset(whole))
         return len(whole) + in_parts
 
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # Of a functional model alone: to a class of your own, "dtype" is an argument of `__init__`.
+        config = dict(config)
+        policy = config.pop("dtype", None) if "input_layers" in config else None
+        model = super().from_config(config, custom_objects=custom_objects)
+        if policy is not None:  # files from before do not have it
+            model.dtype_policy = policy
+        return model
+
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and "jit_compile" in config:
@@ -388,6 +398,14 @@ class FunctionalModel(Model, Functional):
         if not isinstance(self.output, dict):
             raise AttributeError(f"model {self.name!r} has no pyramid_outputs: it has one output")
         return dict(self.output)
+
+    def get_config(self):
+        config = super().get_config()
+        # Keras leaves it out: a model would be loaded with the policy that is global then, by which
+        # `compile` decides whether to scale the loss. A quantised one is that of the layers.
+        if "input_layers" in config and self.dtype_policy.quantization_mode is None:
+            config["dtype"] = keras.dtype_policies.serialize(self.dtype_policy)
+        return config
 
     def _release_plan(self) -> dict:
         """For each node, the tensors that no later node reads and that are no output."""

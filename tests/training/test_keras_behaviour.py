@@ -116,6 +116,68 @@ def test_save_and_load(tmp_path, jit_compile):
     np.testing.assert_array_equal(array(model(x)), array(loaded(x)))
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float32", "float16"])
+def test_the_dtype_policy_is_saved(tmp_path, policy):
+    trunk = keras_mg.applications.MgNet(
+        (1, 1), filters=4, include_top=False, pooling="avg", input_shape=(8, 8, 3), dtype=policy
+    )
+    model = keras_mg.Model(trunk.input, keras.layers.Dense(2, dtype=policy)(trunk.output))
+    model.dtype_policy = policy
+    whole = keras_mg.Model(model.input, model(model.input))  # has it inside
+    whole.save(tmp_path / "model.keras")
+    keras.config.set_dtype_policy("bfloat16")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.dtype_policy == keras.dtype_policies.DTypePolicy("float32")
+    loaded = next(layer for layer in loaded.layers if isinstance(layer, keras_mg.Model))
+    assert loaded.dtype_policy == model.dtype_policy == keras.dtype_policies.DTypePolicy(policy)
+    loaded.compile("sgd", "mse")
+    scales = isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scales is (policy == "mixed_float16")
+    # Trained and saved once more: the optimizer is wrapped once.
+    loaded.fit(*data(), verbose=0)
+    loaded.save(tmp_path / "again.keras")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    assert again.dtype_policy == model.dtype_policy
+    assert type(again.optimizer) is type(loaded.optimizer)
+    assert isinstance(
+        getattr(again.optimizer, "inner_optimizer", again.optimizer), keras.optimizers.SGD
+    )
+
+
+def test_a_config_from_before_dtype_policies_were_saved_makes_a_model():
+    model = make()
+    config = model.get_config()
+    del config["dtype"]
+    kept = dict(config)
+    assert keras_mg.Model.from_config(config).dtype_policy == keras.config.dtype_policy()
+    assert config == kept
+
+
+def test_a_class_of_one_s_own_gets_its_arguments_from_its_config():
+    class Own(keras_mg.Model):
+        def __init__(self, width, dtype=None):
+            super().__init__(dtype=dtype)
+            self.width = width
+
+        def get_config(self):
+            return {"width": self.width, "dtype": self.dtype_policy.name}
+
+    again = Own.from_config(Own(3, dtype="mixed_bfloat16").get_config())
+    assert (again.width, again.dtype_policy.name) == (3, "mixed_bfloat16")
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_quantised_model_is_loaded_as_it_was(tmp_path):
+    x, _ = data()
+    model = make()
+    model.quantize("int8")
+    expected = array(model(x))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(array(loaded(x)), expected, rtol=1e-6, atol=1e-6)
+    assert loaded.layers[-1].dtype_policy == model.layers[-1].dtype_policy
+
+
 def test_resumed_training_is_uninterrupted_training(tmp_path):
     x, y = data()
 

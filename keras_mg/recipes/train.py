@@ -59,7 +59,8 @@ def train(
                         constructor
     history.csv         what `fit` measured in each epoch (training figures are of augmented images)
     result.json         settings and results
-    preprocessing.npz   what normalises the model's input: `Normalizer.load` reads it
+    preprocessing.npz   mean and standard deviation by which images become the model's input, where
+                        a recipe normalises them: `Normalizer.load` reads them
     ```
 
     and the recipe's pictures.

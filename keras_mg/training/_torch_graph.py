@@ -159,7 +159,12 @@ def capture_error(function: Callable, *inputs) -> Exception | None:
     class Captured(Exception):
         pass
 
+    class LooksAtValues(Exception):
+        """Torch's tracer lets `float(tensor)` pass, and what comes after it does not."""
+
     def stop(module, inputs):
+        if any(node.target == "item" for node in module.graph.nodes):
+            raise LooksAtValues("it makes a number of a tensor")
         raise Captured
 
     try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
 from keras_mg._files import expand
@@ -78,6 +78,19 @@ def shown(text: str) -> str:
     return SECRET.sub(lambda found: "//" if found[0].startswith("//") else "", text)
 
 
+def split_address(text: str) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        WeightsError: (a `ValueError`) it is none. Python's own message may hold the password.
+    """
+    try:
+        text.encode()
+        return urlsplit(text)
+    except ValueError:
+        raise WeightsError(f"weights {shown(text)!r}: this is no valid address.") from None
+
+
 def fetch(
     address: str,
     filename: str,
@@ -134,7 +147,7 @@ def fetch(
 
 
 class _SourceError(Exception):
-    """A `file://` address cannot be read."""
+    """An address that is none, or a `file://` one that cannot be read."""
 
 
 def _is_good(path: Path, expected: str | None) -> bool:
@@ -233,13 +246,11 @@ def _fetch_one(
             if code == requests.codes.requested_range_not_satisfiable:
                 _remove(part)
             continue
+        except ValueError as error:  # of requests, of urllib3; their texts may hold a password
+            _remove(part)
+            return f"this is no valid address ({type(error).__name__})"
         except requests.exceptions.RequestException as error:
             failure = f"the transfer failed ({type(error).__name__}: {shown(str(error))})"
-            if isinstance(
-                error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
-            ):
-                _remove(part)
-                return failure
             continue
         except OSError as error:
             _remove(part)
@@ -272,10 +283,14 @@ def _fetch_one(
 def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
     """Append to `stream` what `address` has from the stream's end on."""
     begin = stream.tell()
-    if urlsplit(address).scheme == "file":
+    try:
+        parts = split_address(address)
+    except WeightsError:  # a mirror's: the address itself has been looked at
+        raise _SourceError("this is no valid address") from None
+    if parts.scheme == "file":
         stream.seek(0)
         stream.truncate()
-        source = Path(url2pathname(urlsplit(address).path))
+        source = Path(url2pathname(parts.path))
         if not source.is_file():
             raise _SourceError("there is no such file")
         with source.open("rb") as content:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from keras_mg.weights._arrays import PathLike, WeightsError
-from keras_mg.weights._download import DownloadError, cache_folder, is_offline
+from keras_mg.weights._download import DownloadError, cache_folder, is_offline, shown
 
 DEFAULT_FILE = "model.weights.h5"
 """What Keras calls the weights in a model that it puts on the Hub."""
@@ -22,9 +22,9 @@ def parse_hub(text: str) -> tuple[str, str | None, str]:
         ('someone/net', 'v1', 'net.pth')
     """
     names = text.partition("://")[2].strip("/").split("/")
-    if len(names) < 2 or not all(names):
+    if len(names) < 2 or not all(names) or "@" in names[0]:
         raise WeightsError(
-            f"weights {text!r}: expected hf://owner/repository/file or hf://owner/repository."
+            f"weights {shown(text)!r}: expected hf://owner/repository/file or hf://owner/repository."
         )
     repository, _, revision = names[1].partition("@")
     return f"{names[0]}/{repository}", revision or None, "/".join(names[2:]) or DEFAULT_FILE

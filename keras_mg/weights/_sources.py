@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 from urllib.request import url2pathname
 
 from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, WeightsError
-from keras_mg.weights._download import fetch, shown
+from keras_mg.weights._download import fetch, shown, split_address
 from keras_mg.weights._hashing import check_form, matches
 from keras_mg.weights._hub import fetch_from_hub
 from keras_mg.weights._opening import open_arrays
@@ -85,7 +85,7 @@ def _unknown(text: str, network: str, path: Path) -> str:
 def _addressed(
     text: str, cache_dir: PathLike | None, offline: bool | None, progress: bool
 ) -> Source:
-    parts = urlsplit(text)
+    parts = split_address(text)
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES:
         raise WeightsError(
@@ -99,7 +99,7 @@ def _addressed(
     if scheme == "file":
         path = Path(url2pathname(parts.path))
         if parts.netloc not in ("", "localhost") or not path.is_file():
-            raise WeightsError(f"weights {text!r}: there is no file {str(path)!r}.")
+            raise WeightsError(f"weights {shown(text)!r}: there is no file {str(path)!r}.")
         if expected is not None:
             _check(path, expected)
         return Source(text, path=path)

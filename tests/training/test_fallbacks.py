@@ -35,9 +35,17 @@ class Foreign(keras.layers.Layer):
         return x * 2.0
 
 
+class Number(keras.layers.Layer):
+    """Likewise, in a way that torch's tracer lets pass and its compiler does not."""
+
+    def call(self, x):
+        return x * float(keras.ops.sum(x) < 1e9)
+
+
 UNCAPTURABLE = {
     "noise": (lambda: keras.layers.Dropout(0.5, seed=1, name="noise"), "layer 'noise' (Dropout)"),
     "foreign": (lambda: Foreign(name="foreign"), "layer 'foreign' (Foreign)"),
+    "number": (lambda: Number(name="number"), "layer 'number' (Number)"),
 }
 
 

@@ -23,9 +23,14 @@ def test_capture_error_tells_and_does_not_run():
         ran.append(x)
         return x if x.sum() > 0 else -x
 
+    def number(x):
+        ran.append(x)
+        return x * float(x.sum() > 0)
+
     assert torch_graph.capture_error(good, torch.ones(2)) is None
     assert touched.item() == 0
     assert "branching" in str(torch_graph.capture_error(bad, torch.ones(2)))
+    assert "a number of a tensor" in str(torch_graph.capture_error(number, torch.ones(2)))
     assert not ran
 
 

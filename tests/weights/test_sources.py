@@ -1,8 +1,9 @@
 import hashlib
+import traceback
 
 import pytest
 
-from keras_mg.weights import DownloadError, WeightsError, load
+from keras_mg.weights import DownloadError, WeightsError, _download, load
 from keras_mg.weights._sources import find_source
 from tests.weights.server import Host, serving
 from tests.weights.small_nets import assert_equal, randomize, small_net, values
@@ -51,6 +52,38 @@ def test_other_schemes():
     assert "addresses may begin with http, https, file, hf" in message("ftp://host/a")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:hunter2@[bad/x",
+        "https://me:hunter2@host\u2100/x?token=hunter2",
+        "file://me:hunter2@[bad/x",
+        "hf://[bad/x",
+        "http://me:hunter2@host\udcff/x",  # a file name that is no UTF-8
+        f"http://me:hunter2@{'a' * 300}/x",
+        "http://me:hunter2@host:port/x",
+        "hf://hunter2@owner/net/file",
+        "file://me:hunter2@host/x",
+    ],
+)
+def test_a_malformed_address_is_refused_without_its_password(tmp_path, address):
+    with pytest.raises(WeightsError, match="no valid address|expected hf://|there is no file") as e:
+        find_source(address, "RMG18", **quiet(tmp_path))
+    assert "hunter2" not in "".join(traceback.format_exception(e.value, limit=0))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_malformed_mirror_is_passed_over(tmp_path, trained, monkeypatch):
+    (tmp_path / "a.weights.h5").write_bytes(trained[1])
+    address = (tmp_path / "a.weights.h5").as_uri()
+    monkeypatch.setenv(_download.MIRROR_VARIABLE, "http://me:hunter2@[bad")
+    options = {"cache_dir": tmp_path / "cache", "progress": False, "use_mirrors": True}
+    assert _download.fetch(address, "a", **options).read_bytes() == trained[1]
+    with pytest.raises(DownloadError, match=r"http://\[bad/b: this is no valid address") as caught:
+        _download.fetch(f"{address}x", "b", **options)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_file_named_as_a_tag(tmp_path, monkeypatch, trained):
     """`./imagenet` is a file, `imagenet` the tag."""
     monkeypatch.chdir(tmp_path)
@@ -76,8 +109,6 @@ def test_an_address_with_a_hash(tmp_path, trained):
 
 
 def test_an_address_with_another_hash(tmp_path, trained, monkeypatch):
-    from keras_mg.weights import _download
-
     monkeypatch.setattr(_download, "RETRY_WAIT", 0.0)
     with (
         serving(Host({"a": trained[1]})) as base,

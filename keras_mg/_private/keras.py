@@ -13,6 +13,7 @@ _RUN = (Feature.OWN_GRAPH_RUN,)
 _LOGS = (Feature.LAZY_LOGS,)
 _FILES = (Feature.WEIGHTS_FILES,)
 _COUPLED = (Feature.COUPLED_SGD,)
+_RANDOM = (Feature.RANDOM_STATE,)
 
 NAMES = (
     Name(
@@ -121,10 +122,16 @@ NAMES = (
         watch="a Variable.value as fast",
     ),
     Name(
-        *("keras.src.random.seed_generator", "global_seed_generator", _STEPS),
-        why="what a run without a seed moves on, which a search must not",
+        *("keras.src.random.seed_generator", "global_seed_generator", (*_STEPS, *_RANDOM)),
+        why="what a run without a seed moves on, which a search must not, and a checkpoint holds",
         watch="keras.random.global_seed_generator",
         parameters=(),
+    ),
+    Name(
+        *("keras.src.backend.common.global_state", "get_global_attribute", _RANDOM),
+        why="whether there is such a generator: asking for it makes one, which draws a number",
+        watch="keras.random.global_seed_generator that can be asked",
+        parameters=("name", "default", "set_to_default"),
     ),
     Name(
         *("keras.src.utils.backend_utils", "DynamicBackend", _STEPS),
@@ -247,6 +254,7 @@ DynamicBackend = find("keras.src.utils.backend_utils", "DynamicBackend")
 Functional = find("keras.src.models.functional", "Functional") or _functional_class()
 AutocastScope = find("keras.src.backend.common.variables", "AutocastScope")
 get_autocast_scope = find("keras.src.backend.common.variables", "get_autocast_scope")
+_get_global_attribute = find("keras.src.backend.common.global_state", "get_global_attribute")
 get_data_adapter = find("keras.src.trainers.data_adapters", "get_data_adapter")
 global_seed_generator = find("keras.src.random.seed_generator", "global_seed_generator")
 pythonify_logs = find("keras.src.utils.python_utils", "pythonify_logs")
@@ -261,6 +269,13 @@ TRACKED_LISTS = {
     keras.layers.BatchNormalization: ("_reduction_axes",),
     keras.layers.Rescaling: ("scale", "offset"),
 }
+
+
+def existing_seed_generator() -> keras.random.SeedGenerator | None:
+    """The generator of random operations without a seed, None where nobody has drawn from it."""
+    if _get_global_attribute is None:
+        return None
+    return _get_global_attribute("global_seed_generator")
 
 
 def flatten_layers(

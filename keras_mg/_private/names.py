@@ -24,6 +24,7 @@ class Feature(Enum):
     DEPLOY = auto()  # else `deploy` is refused
     WEIGHTS_FILES = auto()  # else `load_weights` is refused
     COUPLED_SGD = auto()  # else `CoupledSGD` is refused
+    RANDOM_STATE = auto()  # else checkpoints leave out the generator of operations without a seed
     STATELESS_SCOPE = auto()  # else batch norms always take the slower way
 
 

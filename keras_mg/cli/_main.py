@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from keras_mg.cli import _networks, _recipes, _weights
-from keras_mg.cli._shared import Failure
+from keras_mg.cli._shared import Failure, Stopped
 
 # Without rich, help is plain text and comes at once; `main` prints the errors.
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `keras-mg`; those of the process by default.
 
     Returns:
-        The exit code: 0; 2 after an error, which is printed as one line; 130 after Ctrl-C.
+        The exit code: 0; 2 after an error, which is printed as one line; 130 after Ctrl-C,
+        143 after SIGTERM.
     """
     words = None if arguments is None else list(arguments)
     command = typer.main.get_command(app)
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(words, prog_name="keras-mg", standalone_mode=False)
         sys.stdout.flush()
         return code or 0
+    except Stopped as stopped:
+        print("keras-mg:", stopped, file=sys.stderr)
+        return stopped.code
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:  # `keras-mg list | head`

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_mg.cli._shared import Failure, parse_settings
+from keras_mg.cli._shared import Failure, Stopped, parse_settings
 
 app = typer.Typer()
 
@@ -87,11 +87,27 @@ def train(
             help="Part of the recipe, such as network.depth=38 or schedule.learning_rate=0.05.",
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    save_every_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Save the run after every so many steps of an epoch, too.  [default: after each "
+            "epoch]",
+        ),
+    ] = None,
     verbose: Annotated[
-        int | None, typer.Option(min=0, max=2, help="Of `fit`: 2 is a line per epoch.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=2,
+            help="1 is a progress bar, 2 a line per epoch.  [default: 1 in a terminal, else 2]",
+        ),
     ] = None,
 ) -> None:
-    """Train by a recipe, measure once, save; given again, an interrupted run goes on."""
+    """Train by a recipe, measure once, save; given again, an interrupted run goes on.
+
+    Ctrl-C saves after the step that goes on. A finished run is not trained again.
+    """
     from keras_mg import recipes
 
     recipe = recipes.get_recipe(name).changed(parse_settings(settings))
@@ -115,7 +131,10 @@ def train(
             augment_on=None if augment_on is None else augment_on.value,
             jit_compile="auto" if jit_compile is None else jit_compile,
             verbose="auto" if verbose is None else verbose,
+            save_every_steps=save_every_steps,
             report=print,
         )
-    except FloatingPointError as error:
+    except (FloatingPointError, RuntimeError) as error:
         raise Failure(str(error)) from error
+    except recipes.RunStopped as error:
+        raise Stopped(str(error), code=128 + error.number) from None

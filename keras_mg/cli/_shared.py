@@ -26,6 +26,14 @@ class Failure(Exception):
     """What went wrong, for one line on the terminal."""
 
 
+class Stopped(Exception):
+    """A command was stopped by a signal; the text says what is left."""
+
+    def __init__(self, text: str, code: int):
+        super().__init__(text)
+        self.code = code
+
+
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """`["classes=10", "dtype=bfloat16"]` -> `{"classes": 10, "dtype": "bfloat16"}`."""
     parsed = {}

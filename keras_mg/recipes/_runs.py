@@ -2,120 +2,131 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import json
 import platform
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_mg._files import replacing
+from keras_mg._files import remove_folder, remove_partial, replacing
 
 # What a finished run leaves; the last where its preprocessing was fitted to the training images.
 FILES = ("model.keras", "history.csv", "result.json", "preprocessing.npz")
 # What an interrupted run leaves, and a finished one takes away.
-BACKUP = "backup"
-SETTINGS = "settings.json"
-FITTED = "settings.npz"
+CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
 
 
 class InterruptedRunError(ValueError):
     """The output folder holds an interrupted run that cannot go on as asked."""
 
 
-def check_folder(folder: Path, names: Sequence[str]) -> list[str]:
-    """Makes an output folder, and finds out whether files of these names can be written to it.
+class FolderInUseError(OSError):
+    """Another run writes to the output folder."""
 
-    Returns:
-        The names that are there already.
+
+@contextlib.contextmanager
+def folder_of_one_run(folder: Path, names: Sequence[str]) -> Iterator[list[str]]:
+    """Makes an output folder, keeps other runs out, and finds out whether files can be written.
+
+    What a killed run was writing is removed. The lock is the process's: it is gone when the process
+    is, however that ends.
+
+    Yields:
+        Those of `names` that are there already.
 
     Raises:
-        OSError: if one of them cannot be written.
+        FolderInUseError: if another run writes to it.
+        OSError: if one of the files cannot be written.
     """
+    import filelock
+
+    lock = filelock.FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise FolderInUseError(
+            f"Another run writes to {folder}: wait until it ends, or give another output folder."
+        ) from None
     except OSError as error:
         raise OSError(f"Cannot write to the output folder {folder}: {error}") from error
-    for name in names:
-        if (folder / name).is_dir():
-            raise IsADirectoryError(f"{folder / name} is a directory, and a file of that name due")
-    return [name for name in names if (folder / name).exists()]
+    with lock:
+        lock.release()  # `with` holds it
+        for name in names:
+            if (folder / name).is_dir():
+                raise IsADirectoryError(
+                    f"{folder / name} is a directory, and a file of that name due"
+                )
+        remove_partial(folder)
+        yield [name for name in names if (folder / name).exists()]
 
 
-def holds_interrupted_run(folder: Path) -> bool:
-    """Whether there is something to go on from."""
-    return (folder / BACKUP / "training_metadata.json").exists()
+def compare(folder: Path, settings: Mapping, earlier: Mapping, part: bool = False) -> None:
+    """Compares the settings of a run with those of the interrupted one that a folder holds.
 
-
-def read_fitted(folder: Path) -> dict[str, np.ndarray] | None:
-    """The arrays that the interrupted run in a folder had fitted; None where there is none."""
-    if not (holds_interrupted_run(folder) and (folder / FITTED).exists()):
-        return None
-    with np.load(folder / FITTED, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def resume_or_begin(folder: Path, settings: dict, fitted: Mapping[str, np.ndarray]) -> int | None:
-    """The finished epochs of the run that a folder holds; None after a fresh start is prepared.
+    Args:
+        folder: of the run.
+        settings: what is asked for, in JSON's types.
+        earlier: of the interrupted run.
+        part: whether `settings` are not yet all. Defaults to False.
 
     Raises:
-        InterruptedRunError: if the folder holds an interrupted run with other settings.
+        InterruptedRunError: if they differ.
     """
-    if not holds_interrupted_run(folder):
-        shutil.rmtree(folder / BACKUP, ignore_errors=True)
-        (folder / FITTED).unlink(missing_ok=True)
-        if fitted:
-            write_arrays(folder / FITTED, fitted)
-        write_json(folder / SETTINGS, settings)
-        return None
-    try:
-        earlier = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InterruptedRunError(
-            f"{folder / BACKUP} is the backup of an interrupted run, but {folder / SETTINGS}, "
-            f"which says of which, cannot be read: {error}. Delete {folder / BACKUP} to begin anew."
-        ) from error
-    ours, theirs = _flat(settings), _flat(earlier)
+    ours = _flat(settings)
+    theirs = _flat({k: v for k, v in earlier.items() if not part or k in settings})
     differing = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
     if differing:
         shown = ", ".join(f"{key} {theirs.get(key)!r} (now {ours.get(key)!r})" for key in differing)
         raise InterruptedRunError(
             f"{folder} holds an interrupted run with other settings: {shown}. Give it the same "
-            f"settings to go on, another output folder, or delete {folder / BACKUP} to begin anew."
+            "settings to go on, another output folder, or delete "
+            f"{folder / CHECKPOINTS} to begin anew."
         )
-    progress = json.loads((folder / BACKUP / "training_metadata.json").read_text(encoding="utf-8"))
-    return progress["epoch"]
+
+
+def finished(folder: Path, settings: Mapping) -> dict[str, Any] | None:
+    """The result of the finished run of these settings that a folder holds; None without one."""
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        files = result["sha256"]
+        same = all(result[key] == value for key, value in settings.items())
+        whole = all(sha256(folder / name) == digest for name, digest in files.items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return result if same and whole else None
 
 
 def forget(folder: Path) -> None:
     """Removes what an interrupted run would go on from."""
-    shutil.rmtree(folder / BACKUP, ignore_errors=True)
-    for name in (SETTINGS, FITTED):
-        (folder / name).unlink(missing_ok=True)
+    remove_folder(folder / CHECKPOINTS)
 
 
-def history(path: Path) -> list[dict]:
-    """One row per epoch. An epoch is twice in the file if the run ended between log and backup."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
-    # Keras writes NA for what was not measured.
-    return [
-        {"epoch": epoch, **{k: float(v) for k, v in row.items() if k != "epoch" and v != "NA"}}
-        for epoch, row in sorted(rows.items())
-    ]
+def write_history(path: Path, rows: Sequence[Mapping]) -> None:
+    """Writes what was measured in each epoch, as `keras.callbacks.CSVLogger` does, in one step."""
+    keys = sorted({key for row in rows for key in row} - {"epoch"})
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["epoch", *keys], restval="NA", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def versions() -> dict[str, str | None]:
     """What a figure was measured with."""
     return {
-        **{name: _version(name) for name in ("keras-mg", "keras", "torch", "jax", "numpy")},
+        **{name: _version(name) for name in ("keras-mg", "torch", "jax", "numpy")},
+        "keras": keras.__version__,  # of whichever distribution
         "backend": keras.backend.backend(),
         "python": platform.python_version(),
     }
@@ -132,6 +143,12 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an .npz file in one step."""
     with replacing(path) as part:
         np.savez(part, **dict(arrays))  # type: ignore[arg-type]
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _version(name: str) -> str | None:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -17,13 +18,28 @@ import numpy as np
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.set_epoch import SetEpoch
 from keras_mg.recipes import _runs
+from keras_mg.recipes._runs import FolderInUseError as FolderInUseError
 from keras_mg.recipes._runs import InterruptedRunError as InterruptedRunError
+from keras_mg.recipes._signals import RunStopped as RunStopped
+from keras_mg.recipes._signals import Signals, signals
 from keras_mg.recipes.data import Splits
 from keras_mg.recipes.recipe import Recipe
+from keras_mg.training.checkpoint import Checkpoint
 from keras_mg.training.restart_velocity import RestartVelocity
 
 _WATCHED = 50  # steps from one look at the loss to the next: each look waits for the device
 _MAX_DIFFERENCE = 1e-6  # between outputs of the trained and of the loaded model
+
+
+class _WriteHistory(keras.callbacks.Callback):
+    """Writes history.csv after each epoch, of the rows that the checkpoint has."""
+
+    def __init__(self, path: Path, checkpoint: Checkpoint):
+        super().__init__()
+        self.path, self.checkpoint = path, checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        _runs.write_history(self.path, self.checkpoint.history)
 
 
 class _StopOnNaN(keras.callbacks.TerminateOnNaN):
@@ -43,6 +59,7 @@ def train(
     augment_on: str | None = None,
     jit_compile: bool | str = "auto",
     verbose: str | int = "auto",
+    save_every_steps: int | None = None,
     report: Callable[[str], object] = lambda text: None,
 ) -> dict:
     """Trains a network by a recipe, measures it once at the end, and saves it.
@@ -50,8 +67,11 @@ def train(
     The reported figures are those of the weights after the last epoch. The test data are looked at
     once, after training; the validation data are watched and decide nothing.
 
-    The run can be interrupted: called again with the same arguments, it goes on after the last
-    epoch that it had finished, and ends where it would have ended. `output_dir` then holds
+    The run can be interrupted, or killed at any moment: called again with the same arguments, it
+    goes on after the last epoch that it had finished (or the last `save_every_steps`), and ends
+    where it would have ended, on a CPU bit for bit. Ctrl-C and SIGTERM let the step end that goes
+    on, and save. A finished run is not trained again: the call returns its result. `output_dir`
+    then holds
 
     ```
     model.keras         the trained model, which has been loaded back and found to do the same; a
@@ -67,8 +87,8 @@ def train(
 
     Args:
         recipe: the `Recipe`.
-        output_dir: folder, made if it is not there. Files of these names from an earlier run are
-            replaced, all but the history only after training.
+        output_dir: folder, made if it is not there. Files of these names from a run with other
+            settings are replaced, all but the history only after training.
         seed: int, of initial weights, order and augmentation. Defaults to 0.
         data_dir: folder of prepared tensorflow-datasets; see `load_images`.
         validation_fraction: float in [0, 1), of the training images, kept from training and
@@ -78,7 +98,10 @@ def train(
             fit into its memory. Both make the same batches. None is the device where it is a GPU,
             and the host otherwise.
         jit_compile: of `model.compile`. Defaults to "auto".
-        verbose: of `model.fit`. Defaults to "auto".
+        verbose: of `model.fit`: 0, 1 or 2. Defaults to "auto": a progress bar in a terminal or a
+            notebook, a line per epoch elsewhere.
+        save_every_steps: int, the run is saved after every so many steps of an epoch, too (torch
+            only); None for after each epoch alone. Defaults to None.
         report: called with what a person wants to know before and after training. By default
             nothing is said.
 
@@ -89,82 +112,80 @@ def train(
     Raises:
         ValueError: if the network does not fit the data, or for a bad argument.
         InterruptedRunError: if `output_dir` holds an interrupted run with other settings.
+        FolderInUseError: if another run writes to `output_dir`.
+        CheckpointError: if no checkpoint of an interrupted run can be read.
+        OSError: if something cannot be written. What was saved before survives.
+        RunStopped: after Ctrl-C or SIGTERM; a `KeyboardInterrupt` that says how to go on.
         FloatingPointError: if training diverged. No model is saved then.
     """
     begun = time.perf_counter()
     folder = expand(output_dir)
     # What would stop a run after hours stops it here.
-    earlier = _runs.check_folder(folder, [*_runs.FILES, *recipe.pictures])
     if recipe.pictures and importlib.util.find_spec("matplotlib") is None:
         raise ImportError(
             'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
             '[data]"'
         )
-    keras.utils.set_random_seed(seed)
-    try:
-        model = recipe.network()
-    except TypeError as error:
-        raise ValueError(f"Recipe {recipe.name!r}: {error}") from error
-    data = recipe.data.open(
-        recipe.batch_size,
-        seed,
-        data_dir,
-        validation_fraction,
-        augment_on,
-        fitted=_runs.read_fitted(folder),
-    )
-    _check(model, data)
-    recorded = {
-        "recipe": recipe.record(),
-        "seed": seed,
-        "jit_compile": jit_compile,
-        "augment_on": data.place,
-        "images": data.sizes,
-        "model": model.name,
-        "trainable_parameters": trainable_parameters(model),
-    }
-    recorded = json.loads(json.dumps(recorded))  # as it will be read: tuples are lists
-    resumed_after = _runs.resume_or_begin(folder, recorded, data.fitted)
-    report(_opening(recipe, data, model, folder, earlier, resumed_after))
-
-    model.compile(
-        optimizer=recipe.optimizer(recipe.schedule.rate(len(data.train), recipe.epochs)),
-        loss=recipe.loss(),
-        metrics=[metric() for metric in recipe.metrics],
-        jit_compile=jit_compile,
-    )
-    _fit(recipe, model, data, folder, resumed_after is not None, verbose)
-    figures = model.evaluate(data.test, return_dict=True, verbose=0)
-    if model.stop_training or not np.isfinite(figures["loss"]):
-        _runs.forget(folder)  # there is nothing to go on from
-        raise FloatingPointError(
-            f"Training diverged: the loss is not finite (test loss {figures['loss']}). "
-            "No model was saved."
-        )
-    rows = _runs.history(folder / "history.csv")
-    difference = _save(model, folder / "model.keras", data.test[0][0])
-    result = {
-        **recorded,
-        "test": figures,
-        "validation": {
-            key.removeprefix("val_"): value
-            for key, value in rows[-1].items()
-            if key.startswith("val_")
-        },
-        "history": rows,
-        "resumed_after_epochs": resumed_after,
-        "difference_after_reload": difference,
-        "seconds": round(time.perf_counter() - begun, 1),
-        "versions": _runs.versions(),
-    }
-    for name, draw in recipe.pictures.items():
-        draw(folder / name, model, data.test, figures)
-    if data.fitted:
-        _runs.write_arrays(folder / "preprocessing.npz", data.fitted)
-    _runs.write_json(folder / "result.json", result)
-    _runs.forget(folder)
-    report(_closing(recipe, result, folder))
-    return result
+    asked = {"recipe": recipe.record(), "seed": seed, "jit_compile": jit_compile}
+    asked = json.loads(json.dumps(asked))  # as it will be read: tuples are lists
+    checkpoint = None
+    with signals() as caught:
+        try:
+            names = [*_runs.FILES, *recipe.pictures]
+            with _runs.folder_of_one_run(folder, names) as earlier:
+                checkpoint = Checkpoint(folder / _runs.CHECKPOINTS, every_steps=save_every_steps)
+                if checkpoint.found:
+                    _runs.compare(folder, asked, checkpoint.settings, part=True)
+                keras.utils.set_random_seed(seed)
+                model = _network(recipe)
+                data = recipe.data.open(
+                    recipe.batch_size,
+                    seed,
+                    data_dir,
+                    validation_fraction,
+                    augment_on,
+                    fitted=checkpoint.arrays or None,
+                )
+                _check(model, data)
+                settings = {
+                    **asked,
+                    "augment_on": data.place,
+                    "images": data.sizes,
+                    "model": model.name,
+                    "trainable_parameters": trainable_parameters(model),
+                }
+                result = _runs.finished(folder, settings)
+                if result is not None:
+                    _runs.forget(folder)
+                    report(_finished(recipe, result, folder))
+                    return result
+                resumed_after = _begin(folder, checkpoint, settings, data.fitted)
+                report(_opening(recipe, data, model, folder, earlier, resumed_after))
+                model.compile(
+                    optimizer=recipe.optimizer(
+                        recipe.schedule.rate(len(data.train), recipe.epochs)
+                    ),
+                    loss=recipe.loss(),
+                    metrics=[metric() for metric in recipe.metrics],
+                    jit_compile=jit_compile,
+                )
+                _fit(recipe, model, data, folder, checkpoint, caught, verbose)
+                result = {
+                    **settings,
+                    **_measure(recipe, model, data, folder, checkpoint),
+                    "resumed_after_epochs": resumed_after and resumed_after[0],
+                    "resumed_after_steps": resumed_after and resumed_after[1],
+                    "seconds": round(time.perf_counter() - begun, 1),
+                    "versions": _runs.versions(),
+                }
+                # What says that the run is finished comes last, and what it would go on from goes
+                # after it: killed in between, it finds itself finished.
+                _runs.write_json(folder / "result.json", result)
+                _runs.forget(folder)
+                report(_closing(recipe, result, folder))
+                return result
+        except KeyboardInterrupt:
+            raise RunStopped(_stopped(folder, checkpoint), caught.number) from None
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -172,38 +193,85 @@ def trainable_parameters(model: keras.Model) -> int:
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def _fit(
-    recipe: Recipe, model: keras.Model, data: Splits, folder: Path, resumes: bool, verbose
-) -> None:
-    log = keras.callbacks.CSVLogger(folder / "history.csv", append=resumes)
-    callbacks = [
-        # Kept until the results are written: a run that ends in between loses nothing.
-        keras.callbacks.BackupAndRestore(
-            folder / _runs.BACKUP, double_checkpoint=True, delete_checkpoint=False
-        ),
-        SetEpoch(data.train),
-        log,
-        _StopOnNaN(),
-    ]
-    if recipe.restarts_velocity:
-        callbacks.append(RestartVelocity())
+def _network(recipe: Recipe) -> keras.Model:
     try:
-        with warnings.catch_warnings():
-            # A grid that a block drops has been computed for nothing, and its weights get no
-            # gradient: P-MG was published so, and its parameter count includes them.
-            warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
-            model.fit(
-                data.train,
-                epochs=recipe.epochs,
-                validation_data=data.validation,
-                # Each epoch's order is the data's own; Keras's would not repeat on a resume.
-                shuffle=False,
-                verbose=verbose,
-                callbacks=callbacks,
-            )
-    finally:
-        if log.csv_file is not None:
-            log.csv_file.close()  # Keras closes it only at the end of an undisturbed training
+        return recipe.network()
+    except TypeError as error:
+        raise ValueError(f"Recipe {recipe.name!r}: {error}") from error
+
+
+def _begin(folder: Path, checkpoint: Checkpoint, settings: dict, fitted) -> tuple[int, int] | None:
+    """The epochs, and steps of the next, that a run goes on after; None where it begins."""
+    if checkpoint.found:
+        _runs.compare(folder, settings, checkpoint.settings)
+        return checkpoint.saved_epoch, checkpoint.saved_step
+    checkpoint.settings, checkpoint.arrays = settings, dict(fitted)
+    return None
+
+
+def _fit(
+    recipe: Recipe,
+    model: keras.Model,
+    data: Splits,
+    folder: Path,
+    checkpoint: Checkpoint,
+    caught: Signals,
+    verbose: str | int,
+) -> None:
+    write = _WriteHistory(folder / "history.csv", checkpoint)
+    callbacks = [SetEpoch(data.train), _StopOnNaN(), checkpoint, write]
+    if recipe.restarts_velocity:
+        callbacks.insert(0, RestartVelocity())
+    if verbose == "auto":
+        # Keras draws its bar into files, too.
+        verbose = 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
+    with warnings.catch_warnings(), caught.answered_by(checkpoint.request_stop):
+        # A grid that a block drops has been computed for nothing, and its weights get no
+        # gradient: P-MG was published so, and its parameter count includes them.
+        warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+        model.fit(
+            data.train,
+            epochs=recipe.epochs,
+            initial_epoch=checkpoint.saved_epoch,
+            validation_data=data.validation,
+            # Each epoch's order is the data's own; Keras's would not repeat on a resume.
+            shuffle=False,
+            verbose=verbose,
+            callbacks=callbacks,
+        )
+    if caught.number is not None:  # it came after the last epoch
+        raise KeyboardInterrupt
+
+
+def _measure(
+    recipe: Recipe, model: keras.Model, data: Splits, folder: Path, checkpoint: Checkpoint
+) -> dict:
+    """Measures a trained model, and writes it and what belongs to it."""
+    figures = model.evaluate(data.test, return_dict=True, verbose=0)
+    if model.stop_training or not np.isfinite(figures["loss"]):
+        _runs.forget(folder)  # there is nothing to go on from
+        raise FloatingPointError(
+            f"Training diverged: the loss is not finite (test loss {figures['loss']}). "
+            "No model was saved."
+        )
+    rows = checkpoint.history
+    _runs.write_history(folder / "history.csv", rows)
+    difference = _save(model, folder / "model.keras", data.test[0][0])
+    for name, draw in recipe.pictures.items():
+        draw(folder / name, model, data.test, figures)
+    if data.fitted:
+        _runs.write_arrays(folder / "preprocessing.npz", data.fitted)
+    return {
+        "test": figures,
+        "validation": {
+            key.removeprefix("val_"): value
+            for key, value in rows[-1].items()
+            if key.startswith("val_")
+        },
+        "history": rows,
+        "difference_after_reload": difference,
+        "sha256": {"model.keras": _runs.sha256(folder / "model.keras")},
+    }
 
 
 def _save(model: keras.Model, path: Path, x) -> float:
@@ -252,7 +320,7 @@ def _opening(recipe, data, model, folder, earlier, resumed_after) -> str:
     ]
     lines += [f"Not as published: {difference}" for difference in recipe.differs]
     if resumed_after is not None:
-        lines.append(f"{folder} holds an interrupted run: going on after epoch {resumed_after}.")
+        lines.append(f"{folder} holds an interrupted run: going on after {_place(resumed_after)}.")
     elif earlier:
         lines.append(
             f"{folder} holds {', '.join(earlier)} of an earlier run: replaced after training."
@@ -260,14 +328,41 @@ def _opening(recipe, data, model, folder, earlier, resumed_after) -> str:
     return "\n".join(lines)
 
 
-def _closing(recipe, result, folder) -> str:
-    """What was measured, and where it is."""
+def _place(place: tuple[int, int]) -> str:
+    epoch, step = place
+    return f"epoch {epoch}" + (f" and {step} steps of the next" if step else "")
+
+
+def _stopped(folder: Path, checkpoint: Checkpoint | None) -> str:
+    """What is left of a run that was stopped."""
+    if checkpoint is None or checkpoint.last_saved is None:
+        return "Stopped before anything was saved: the same command begins anew."
+    return (
+        f"Stopped; {folder} holds the run after {_place(checkpoint.last_saved)}: the same command "
+        "goes on from there."
+    )
+
+
+def _figures(recipe: Recipe, result: dict) -> str:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result["test"].items()))
     claims = "".join(f"; published {name} {value:.4f}" for name, value in recipe.claims.items())
+    return f"on {result['images']['test']:,} test images: {figures}{claims}"
+
+
+def _finished(recipe: Recipe, result: dict, folder: Path) -> str:
+    """That there is nothing left to do."""
+    return (
+        f"{folder} holds this run, finished; {_figures(recipe, result)}.\n"
+        f"Delete {folder / 'result.json'} to train it anew, or give another output folder."
+    )
+
+
+def _closing(recipe, result, folder) -> str:
+    """What was measured, and where it is."""
     files = [name for name in (*_runs.FILES, *recipe.pictures) if (folder / name).exists()]
     lines = [
-        f"After the last of {recipe.epochs} epochs, on {result['images']['test']:,} test images: "
-        f"{figures}{claims}; {result['seconds']:.0f} s.",
+        f"After the last of {recipe.epochs} epochs, {_figures(recipe, result)}; "
+        f"{result['seconds']:.0f} s.",
         "The saved model, loaded back, does the same (largest difference "
         f"{result['difference_after_reload']:g}).",
         f"Written to {folder.resolve()}: {', '.join(files)}",

@@ -1,5 +1,8 @@
-"""Training: the model class whose steps compile, its optimizer, and data on the device in time."""
+"""Training: the model class whose steps compile, its optimizer, data in time, and checkpoints."""
 
+from keras_mg.training.checkpoint import Checkpoint as Checkpoint
+from keras_mg.training.checkpoint import CheckpointError as CheckpointError
+from keras_mg.training.checkpoint import TrainingStopped as TrainingStopped
 from keras_mg.training.coupled_sgd import CoupledSGD as CoupledSGD
 from keras_mg.training.model import Model as Model
 from keras_mg.training.prefetch import prefetch as prefetch

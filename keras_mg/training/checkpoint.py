@@ -1,0 +1,312 @@
+"""Training that is saved in one file, and goes on from it as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mg._files import expand, remove_partial
+from keras_mg.layers.arguments import positive_int
+from keras_mg.training import _checkpoint_files as files
+from keras_mg.training._checkpoint_files import CheckpointError as CheckpointError
+from keras_mg.training._random_state import random_state, set_random_state
+
+
+class TrainingStopped(KeyboardInterrupt):
+    """`Checkpoint.request_stop` has been called, and what was trained is saved."""
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves training after each epoch, in one file, and goes on from the last one.
+
+    A checkpoint holds weights, optimizer, metrics, the random states of Python, NumPy, Keras, torch
+    and the layers, epoch and step, and the history so far. It is written beside its place, synced
+    and renamed, and has a checksum that is compared when it is read. The one before is kept: should
+    the last be damaged, training goes on from that, with a warning. Reading runs nothing.
+
+    A training that was killed at any moment goes on from the last checkpoint and ends, on a CPU bit
+    for bit, as one that was not, if each epoch's order of data is a function of the epoch or of the
+    random states above. With `every_steps` it goes on inside an epoch: the batches before are drawn
+    once more, and not trained on. What other callbacks keep in Python is not saved.
+
+    Two trainings must not use one directory at the same time.
+
+    Args:
+        directory: of the checkpoints; made at the first one.
+        every_steps: int, further checkpoints after every so many steps of an epoch, on torch;
+            None for none. Defaults to None.
+        writes: bool, False in all but one of several processes that train one model. Defaults to
+            True.
+
+    Attributes:
+        saved_epoch: int, the epochs that the checkpoint found in `directory` has finished, 0 where
+            there is none: `initial_epoch` of `fit`.
+        saved_step: int, the steps that it has taken in the epoch after these.
+        found: bool, whether there is one.
+        last_saved: `(epoch, step)` of the checkpoint that was written or found last, or None.
+        history: list of dictionaries, `epoch` and what `fit` measured in it.
+        settings: dictionary in JSON's types, saved with the training and read from the checkpoint.
+            For what has to be the same when it goes on.
+        arrays: NumPy arrays by name, likewise.
+
+    Raises:
+        CheckpointError: all checkpoints are damaged, or the last is one of another model.
+        ValueError: for an argument out of its range, `every_steps` on another backend, or a `fit`
+            that begins at another epoch than `saved_epoch`.
+        OSError: a checkpoint cannot be written, such as on a full disk; those before survive.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> for epochs in (1, 3):  # the second time as after an interruption
+    ...     checkpoint = Checkpoint("checkpoints-of-the-example")
+    ...     history = model.fit(
+    ...         *(x, y), epochs=epochs, verbose=0, callbacks=[checkpoint],
+    ...         initial_epoch=checkpoint.saved_epoch,
+    ...     )
+    ...     print(checkpoint.saved_epoch, history.epoch)
+    0 [0]
+    1 [0, 1, 2]
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike, every_steps: int | None = None, writes: bool = True
+    ):
+        super().__init__()
+        self.directory = expand(directory)
+        self.every_steps = None if every_steps is None else positive_int("every_steps", every_steps)
+        if self.every_steps and not _is_torch():
+            raise ValueError(
+                "every_steps needs the torch backend, whose variables are up to date after each "
+                f"step. Received: every_steps={every_steps}, backend={keras.backend.backend()!r}"
+            )
+        self.writes = writes
+        self._saved = files.latest(self.directory)
+        state = self._saved.state if self._saved else {}
+        self.found = self._saved is not None
+        self.saved_epoch: int = state.get("epoch", 0)
+        self.saved_step: int = state.get("step", 0)
+        self.history: list[dict[str, Any]] = state.get("history", [])
+        self.settings: dict[str, Any] = state.get("settings", {})
+        self.arrays = self._part("arrays")
+        self.last_saved = (self.saved_epoch, self.saved_step) if self.found else None
+        self._last = self._saved.path if self._saved else None
+        self._stops = False
+        self._at: tuple[int, int] | None = None  # epoch and steps, while an epoch goes on
+        self._epoch_random: Any = None
+        self._skipped = 0  # steps of this epoch that are not trained on again
+        self._before_test: Any = None  # metrics and random states, while validation goes on
+
+    def request_stop(self) -> None:
+        """Saves after the step that goes on, and raises `TrainingStopped`.
+
+        For handlers of signals and other threads. On backends other than torch training stops after
+        the epoch.
+        """
+        self._stops = True
+
+    def on_train_begin(self, logs=None):
+        self._stops = False
+        self._at = None
+        if self.writes and self.directory.is_dir():
+            remove_partial(self.directory)
+        if self._saved is not None:
+            self._restore()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._skipped = 0
+        if self._saved is not None:
+            if epoch != self.saved_epoch:
+                raise ValueError(
+                    f"{self._saved.path} goes on after epoch {self.saved_epoch}: give `fit` "
+                    f"initial_epoch=checkpoint.saved_epoch. Received: initial_epoch={epoch}"
+                )
+            self._recall_history()
+            if self.saved_step:
+                self._skip(self.saved_step)
+            else:
+                self._saved = None
+        self._at = (epoch, self._skipped)
+        self._epoch_random = random_state()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._at is None:
+            return
+        trained_on = batch >= self._skipped
+        if trained_on:
+            self._at = (self._at[0], batch + 1)
+        stops = self._stops and _is_torch()
+        due = self.every_steps is not None and (batch + 1) % self.every_steps == 0
+        if trained_on and (due or stops):
+            self._save(*self._at)
+        if stops:
+            self._stop()
+
+    def on_test_begin(self, logs=None):
+        if self._at is not None and _is_torch():
+            self._before_test = _values(self.model.metrics_variables), random_state()
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self._stops and self._before_test is not None and self._at is not None:
+            self._save(*self._at, *self._before_test)
+            self._stop()
+
+    def on_test_end(self, logs=None):
+        self._before_test = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._saved is not None:
+            raise CheckpointError(
+                f"{self._saved.path} holds {self.saved_step} steps of an epoch, and this one is "
+                "over before. Training cannot go on with other data."
+            )
+        self._at = None
+        row = {key: _plain_number(value) for key, value in (logs or {}).items()}
+        self.history.append({"epoch": epoch, **row})
+        # A training that diverged leaves what it was before.
+        if math.isfinite(row.get("loss", 0.0)):
+            self._save(epoch + 1, 0)
+        if self._stops:
+            self._stop()
+
+    def on_train_end(self, logs=None):
+        self._at = None
+        if self._saved is not None:  # no epoch was left
+            self._recall_history()
+            self._saved = None
+
+    def _stop(self) -> None:
+        self._stops, self._at, self._before_test = False, None, None
+        raise TrainingStopped
+
+    def _variables(self) -> dict[str, list[keras.Variable]]:
+        optimizer = self.model.optimizer
+        return {
+            "model": self.model.variables,
+            "optimizer": optimizer.variables if optimizer is not None else [],
+            "metrics": self.model.metrics_variables,
+        }
+
+    def _save(self, epoch: int, step: int, metrics=None, random=None) -> None:
+        if not self.writes:
+            return
+        arrays: dict[str, np.ndarray] = {}
+        for group, variables in self._variables().items():
+            values = _values(variables)
+            if group == "metrics" and metrics is not None:
+                values = metrics
+            for i, (variable, value) in enumerate(zip(variables, values, strict=True)):
+                arrays[f"{group}/{i:05d}/{variable.path}"] = files.plain(value)
+        state = {
+            "epoch": epoch,
+            "step": step,
+            "history": self.history,
+            "settings": self.settings,
+            "keras": keras.__version__,
+        }
+        randoms = {"random": random or random_state()}
+        if step:
+            randoms["epoch_random"] = self._epoch_random
+        for name, (rest, held) in randoms.items():
+            state[name] = rest
+            arrays |= {f"{name}/{key}": value for key, value in held.items()}
+        arrays |= {f"arrays/{key}": files.plain(value) for key, value in self.arrays.items()}
+        path = files.path_of(self.directory, epoch, step)
+        files.write(path, state, arrays)
+        files.remove_others(self.directory, path, self._last)
+        self._last = path
+        self.last_saved = (epoch, step)
+
+    def _part(self, name: str) -> dict[str, np.ndarray]:
+        saved = {} if self._saved is None else self._saved.arrays
+        return {
+            key.removeprefix(f"{name}/"): value
+            for key, value in saved.items()
+            if key.startswith(f"{name}/")
+        }
+
+    def _restore(self) -> None:
+        """Gives the model, its optimizer and the generators what the checkpoint holds."""
+        saved = self._saved
+        assert saved is not None
+        pairs: list[tuple[keras.Variable, np.ndarray]] = []
+        for group, variables in self._variables().items():
+            values = [saved.arrays[name] for name in sorted(self._part_names(group))]
+            ours = [(tuple(v.shape), v.path) for v in variables]
+            theirs = [value.shape for value in values]
+            if [shape for shape, _ in ours] != theirs:
+                which = [f"{p} {s}" for (s, p), t in zip(ours, theirs, strict=False) if s != t]
+                raise CheckpointError(
+                    f"{saved.path} is of another model: of its {group} it holds {len(theirs)} "
+                    f"arrays, and this one has {len(ours)}"
+                    + (f"; {which[0]} differs" if which else "")
+                )
+            pairs += zip(variables, values, strict=True)
+        converted = [(v, _as_variable(value, v.dtype)) for v, value in pairs]
+        for variable, value in converted:
+            variable.assign(value)
+        set_random_state(saved.state["random"], self._part("random"))
+
+    def _part_names(self, group: str) -> list[str]:
+        assert self._saved is not None
+        return [name for name in self._saved.arrays if name.startswith(f"{group}/")]
+
+    def _recall_history(self) -> None:
+        """Lets the history that `fit` returns begin at the first epoch."""
+        history = self.model.history
+        for row in self.history:
+            history.epoch.append(row["epoch"])
+            for key, value in row.items():
+                if key != "epoch":
+                    history.history.setdefault(key, []).append(value)
+
+    def _skip(self, steps: int) -> None:
+        """Draws the batches that were trained on before, and then sets everything as it was."""
+        saved = self._saved
+        assert saved is not None
+        set_random_state(saved.state["epoch_random"], self._part("epoch_random"))
+        names = sorted(self._part_names("metrics"))
+        for variable, name in zip(self.model.metrics_variables, names, strict=True):
+            variable.assign(_as_variable(saved.arrays[name], variable.dtype))
+        model, history, train_function = self.model, self.model.history, self.model.train_function
+        left = self._skipped = steps
+
+        def skip(data):
+            nonlocal left
+            if model.history is not history:  # another `fit`, after this one was broken off
+                model.train_function = train_function
+                return train_function(data)
+            left -= 1
+            if left == 0:
+                model.train_function = train_function
+                self._restore()
+                self._saved = None
+            return dict(model.get_metrics_result())
+
+        model.train_function = skip
+
+
+def _values(variables) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _as_variable(value: np.ndarray, dtype: str):
+    if value.dtype.kind == "u" and keras.backend.standardize_dtype(dtype) == "bfloat16":
+        import ml_dtypes
+
+        value = value.view(ml_dtypes.bfloat16)
+    return keras.ops.convert_to_tensor(value, dtype)
+
+
+def _plain_number(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _is_torch() -> bool:
+    return keras.backend.backend() == "torch"

@@ -31,7 +31,8 @@ class Checkpoint(keras.callbacks.Callback):
     A training that was killed at any moment goes on from the last checkpoint and ends, on a CPU bit
     for bit, as one that was not, if each epoch's order of data is a function of the epoch or of the
     random states above. With `every_steps` it goes on inside an epoch: the batches before are drawn
-    once more, and not trained on. What other callbacks keep in Python is not saved.
+    once more, and not trained on. What other callbacks keep in Python is not saved; those that
+    change the training stand before this one.
 
     Two trainings must not use one directory at the same time.
 
@@ -99,7 +100,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._last = self._saved.path if self._saved else None
         self._stops = False
         self._at: tuple[int, int] | None = None  # epoch and steps, while an epoch goes on
-        self._epoch_random: Any = None
+        self._epoch_random: Any = None  # at its first step
+        self._last_random: Any = None  # after its last step
         self._skipped = 0  # steps of this epoch that are not trained on again
         self._before_test: Any = None  # metrics and random states, while validation goes on
 
@@ -120,7 +122,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._skipped = 0
+        self._skipped, self._last_random = 0, None
         if self._saved is not None:
             if epoch != self.saved_epoch:
                 raise ValueError(
@@ -141,16 +143,24 @@ class Checkpoint(keras.callbacks.Callback):
         trained_on = batch >= self._skipped
         if trained_on:
             self._at = (self._at[0], batch + 1)
+        elif batch + 1 == self._skipped:
+            # Here, because it is where the checkpoint was written: after what other callbacks do.
+            self._restore()
+            self._saved = None
         stops = self._stops and _is_torch()
         due = self.every_steps is not None and (batch + 1) % self.every_steps == 0
         if trained_on and (due or stops):
             self._save(*self._at)
         if stops:
             self._stop()
+        if batch + 1 == (self.params or {}).get("steps"):
+            self._last_random = random_state()
 
     def on_test_begin(self, logs=None):
         if self._at is not None and _is_torch():
-            self._before_test = _values(self.model.metrics_variables), random_state()
+            # Where the number of steps is not known, the validation's data may have drawn by now.
+            random = self._last_random or random_state()
+            self._before_test = _values(self.model.metrics_variables), random
 
     def on_test_batch_end(self, batch, logs=None):
         if self._stops and self._before_test is not None and self._at is not None:
@@ -267,7 +277,7 @@ class Checkpoint(keras.callbacks.Callback):
                     history.history.setdefault(key, []).append(value)
 
     def _skip(self, steps: int) -> None:
-        """Draws the batches that were trained on before, and then sets everything as it was."""
+        """Lets the batches be drawn that were trained on before, and not trained on."""
         saved = self._saved
         assert saved is not None
         set_random_state(saved.state["epoch_random"], self._part("epoch_random"))
@@ -285,8 +295,6 @@ class Checkpoint(keras.callbacks.Callback):
             left -= 1
             if left == 0:
                 model.train_function = train_function
-                self._restore()
-                self._saved = None
             return dict(model.get_metrics_result())
 
         model.train_function = skip

@@ -54,6 +54,7 @@ class KillServer:
         Args:
             folder: the output folder.
             kill_after: seconds until SIGKILL, or another `signal`, or None.
+            kill_when: likewise, as soon as there is a file of this pattern in the folder.
             kill_at: the call of `CALLS`, counted from 1, before which the child kills itself.
             steps: `save_every_steps`.
             limit: the largest file that the child may write, in bytes.
@@ -69,11 +70,10 @@ class KillServer:
 
 
 def _serve():
-    # Others of the tests' helpers are needed in the server alone.
+    import dataclasses
     from functools import partial
 
     import keras
-    import numpy as np
 
     from keras_mg.datasets import Images, MeanImage
     from keras_mg.datasets.images import load_images
@@ -90,12 +90,9 @@ def _serve():
         y = keras.layers.Dropout(0.2)(keras.layers.Flatten()(y))
         return keras.Model(x, keras.layers.Dense(10)(y), name="small")
 
-    import dataclasses
-
     recipe = get_recipe("igc-resnet-digits").shortened(3)
     recipe = recipe.changed({"data.preprocessing": MeanImage(), "batch_size": 8})
     recipe = dataclasses.replace(recipe, network=partial(network), restarts_velocity=True)
-    np.zeros(1) @ np.zeros(1)  # starts what threads there are before the first fork
     for line in sys.stdin:
         request = json.loads(line)
         begun = time.monotonic()
@@ -105,8 +102,11 @@ def _serve():
             os.close(readable)
             _train(recipe, request, writable)
         os.close(writable)
-        if request.get("kill_after") is not None:
-            time.sleep(request["kill_after"])
+        if "kill_after" in request or "kill_when" in request:
+            pattern = request.get("kill_when")
+            while pattern and not list(Path(request["folder"]).glob(pattern)):
+                time.sleep(0.002)
+            time.sleep(request.get("kill_after", 0))
             os.kill(child, request.get("signal", signal.SIGKILL))
         _, status = os.waitpid(child, 0)
         with os.fdopen(readable) as pipe:

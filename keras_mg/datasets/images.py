@@ -170,10 +170,16 @@ def _open(description: DataSet, split: str, data_dir, download: bool):
     # What tensorflow-datasets raises depends on what is missing: the folder, the array_record
     # format or a split of it.
     except (NotImplementedError, AssertionError, ValueError, OSError) as error:
+        made = ""
+        if name in ("mnist", "fashion_mnist"):
+            made = (
+                f" From its idx files: `keras-mg data prepare {name} --source-dir FOLDER "
+                f"--data-dir {folder or '...'}`."
+            )
         shown = folder or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
         raise FileNotFoundError(
             f"{name} (split {wanted}) is not prepared in {shown} in the array_record format. "
             "Prepare it, with access to the internet: "
             f"`tfds build {name} --file_format=array_record --data_dir={shown}`, or call "
-            "`load_images(..., download=True)`."
+            f"`load_images(..., download=True)`.{made}"
         ) from error

@@ -82,20 +82,20 @@ from keras_mg.datasets import cluttered_mnist as cm
 from keras_mg.datasets.prepare import prepare_dataset
 if __name__ == "__main__":
     for name, task in cm.TASKS.items():
-        cm.TASKS[name] = dataclasses.replace(task, sizes=(1100, 300, 260))
+        cm.TASKS[name] = dataclasses.replace(task, sizes=(600, 260, 20))
     prepare_dataset("cluttered_mnist/seg", sys.argv[1], "embedded", workers=int(sys.argv[2]))
 """
     script = tmp_path / "make.py"
     script.write_text(code)
-    for workers in ("1", "2", "3"):
+    for workers in ("1", "2"):
         subprocess.run(
             [sys.executable, script, tmp_path / workers, workers],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             check=True,
         )
     one = contents(tmp_path / "1")
-    assert sum(len(content) for content in one.values()) > 1e6
-    assert contents(tmp_path / "2") == contents(tmp_path / "3") == one
+    assert sum(len(content) for content in one.values()) > 5e5
+    assert contents(tmp_path / "2") == one
 
 
 def test_what_is_there_stays_and_another_seed_is_refused(small, tmp_path):

@@ -10,7 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import keras
 import pytest
 
-from keras_mg.weights import _names, _published
+from keras_mg.weights import _array_names, _published
 
 SEED = 20170721
 
@@ -52,7 +52,7 @@ def clean_keras():
 @pytest.fixture(autouse=True)
 def nothing_registered():
     """Forget what a test, or an example of the documentation, registers for weights files."""
-    registries = (_names.TABLES, _published.PUBLISHED)
+    registries = (_array_names.TABLES, _published.PUBLISHED)
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):

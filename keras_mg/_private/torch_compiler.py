@@ -1,6 +1,6 @@
 """What the package uses of the private names of torch's compiler.
 
-Imported where something is compiled: it takes a second.
+Imported late, as `torch.py` is: on other backends torch is not loaded.
 """
 
 from __future__ import annotations

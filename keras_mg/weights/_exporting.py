@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from keras_mg._files import expand, replacing
+from keras_mg.weights._array_names import TABLES, to_foreign
 from keras_mg.weights._arrays import PathLike, WeightsError
-from keras_mg.weights._names import TABLES, to_foreign
 from keras_mg.weights._torch_files import COUNTER
 
 TORCH_SUFFIXES = (".pth", ".pt")

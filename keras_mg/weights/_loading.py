@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from keras_mg.weights._array_names import foreign_pairs, head_keys
 from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
 from keras_mg.weights._assign import HEAD, Pair, assign
 from keras_mg.weights._download import fetch
@@ -12,7 +13,6 @@ from keras_mg.weights._keras_files import (
     top_group,
     variable_paths,
 )
-from keras_mg.weights._names import foreign_pairs, head_keys
 from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import WeightsInfo
 from keras_mg.weights._sniff import Format

@@ -4,7 +4,7 @@ import pytest
 
 from keras_mg import applications
 from keras_mg.applications._igc_weights import array_names, igc_names
-from keras_mg.weights._names import foreign_pair
+from keras_mg.weights._array_names import foreign_pair
 from tests.weights.mxnet_writer import fixture
 
 NETWORKS = {

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from keras_mg import weights
-from keras_mg.weights._names import TABLES, from_foreign, to_foreign
+from keras_mg.weights._array_names import TABLES, from_foreign, to_foreign
 from tests.weights.mxnet_writer import file_bytes
 from tests.weights.small_nets import assert_equal, randomize, small_net, values
 

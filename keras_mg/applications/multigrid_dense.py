@@ -18,15 +18,15 @@ from typing import Any, Literal
 import keras
 
 from keras_mg.applications import _builder, _preprocessing
-from keras_mg.applications._records import Form, network
-from keras_mg.layers import (
-    MultigridConv,
-    MultigridInput,
-    MultigridPool,
-    MultigridResidual,
-    MultigridTransposedConv,
-    arguments,
+from keras_mg.applications._multigrid_dense import (
+    plain_top,
+    progressive_trunk,
+    residual_top,
+    unet_top,
+    unet_trunk,
 )
+from keras_mg.applications._records import Form, network
+from keras_mg.layers import MultigridConv, MultigridResidual, arguments
 from keras_mg.layers.initializers import unit_uniform
 from keras_mg.training import Model
 
@@ -54,12 +54,6 @@ def preprocess_input(x, data_format: str | None = None):
         ValueError: if `x` is not 3D or 4D or has not one channel.
     """
     return _preprocessing.normalize(x, [255 * MEAN], [255 * STD], data_format)
-
-
-# A trunk takes the image, the widths and the layers' settings, and gives the grids that the top
-# reads, finest first, and the deepest feature map of each level. A top takes those grids, the
-# number of outputs, their bias and the settings, and gives the output maps.
-Settings = dict[str, Any]
 
 
 def _dense(
@@ -111,132 +105,6 @@ def _dense(
     return _builder.make_model(
         images, x, input_tensor, name, network, weights, skip_mismatch, common["dtype"]
     )
-
-
-def _progressive_trunk(make_layer, images, filters, settings: dict, depth: int):
-    """The grids join from the coarsest on, work together, and leave down to the two finest."""
-
-    def block(grids, widths, name, drop_coarsest=False):
-        for i in range(1, depth + 1):
-            layer = make_layer(
-                filters=widths,
-                drop_coarsest=drop_coarsest and i == 1,
-                name=f"{name}_layer{i}",
-                **settings,
-            )
-            grids = layer(grids)
-        return grids
-
-    count = len(filters)
-    grids = MultigridInput(filters, name="stem", **settings)(images)
-    for used in range(1, count + 1):
-        waiting = count - used
-        grids = [*grids[:waiting], *block(grids[waiting:], filters[waiting:], f"start{used}")]
-    for b in range(1, count):
-        grids = block(grids, filters, f"block{b}")
-    levels = dict(enumerate(grids))
-    for used in range(count - 1, 1, -1):
-        grids = block(grids, filters[:used], f"end{used}", drop_coarsest=True)
-        levels |= dict(enumerate(grids))
-    return grids, levels
-
-
-def _plain_top(grids, outputs: int, output_bias: float, settings: dict, depth: int):
-    for i in range(1, depth + 1):
-        last = i == depth
-        layer = MultigridConv(
-            (outputs,),
-            activation=None if last else "relu",
-            drop_coarsest=i == 1 and len(grids) > 1,
-            beta_initializer=keras.initializers.Constant(output_bias if last else 0.0),
-            name="predictions" if last else f"end1_layer{i}",
-            **settings,
-        )
-        grids = layer(grids)
-    return grids[0]
-
-
-def _residual_top(grids, outputs: int, output_bias: float, settings: dict, depth: int):
-    for i in range(1, depth + 1):
-        last = i == depth
-        layer = MultigridResidual(
-            (outputs,),
-            kernel_size=1 if last else 3,
-            activation=None if last else "relu",
-            drop_coarsest=i == 1 and len(grids) > 1,
-            beta_initializer=keras.initializers.Constant(output_bias if last else 0.0),
-            name="predictions" if last else f"end1_layer{i}",
-            **settings,
-        )
-        grids = layer(grids)
-    return grids[0]
-
-
-def _unet_trunk(grids_per_level: Sequence[int], images, filters, settings: dict):
-    """A U-Net whose level `l` works on `grids_per_level[l]` grids.
-
-    Grid `i` of level `l` has `filters[l] // 2**i` channels.
-    """
-    if len(filters) != len(grids_per_level):
-        raise ValueError(
-            f"filters must have one entry per level ({len(grids_per_level)} levels). "
-            f"Received: filters={filters}"
-        )
-    sides = arguments.sides(tuple(images.shape), settings["data_format"])
-    multiple = 2 ** (len(filters) - 1)
-    if any(side is not None and side % multiple for side in sides):
-        raise ValueError(
-            f"a U-Net of {len(filters)} levels needs an image whose sides are multiples of "
-            f"{multiple}. Received shape: {tuple(images.shape)}"
-        )
-
-    def widths(level: int) -> list[int]:
-        return [filters[level] // 2**i for i in range(grids_per_level[level])]
-
-    data_format = settings["data_format"]
-    channels = arguments.axes(data_format)[2]
-    deepest = len(filters) - 1
-    grids = MultigridInput(widths(0), name="stem", **settings)(images)
-    skips = [grids]
-    entered = []  # the widths with which each level below the first was entered
-    for level in range(1, deepest + 1):
-        drop = grids_per_level[level] < grids_per_level[level - 1]
-        pool = MultigridPool(
-            drop_coarsest=drop,
-            name=f"down{level}_pool",
-            data_format=data_format,
-            dtype=settings["dtype"],
-        )
-        grids = pool(grids)
-        entered.append([grid.shape[channels] for grid in grids])
-        grids = MultigridConv(widths(level), name=f"down{level}", **settings)(grids)
-        skips.append(grids)
-    levels = dict(enumerate(skips[deepest], deepest))
-    for level in range(deepest - 1, -1, -1):
-        up = MultigridTransposedConv(entered[level], name=f"up{level}_sampling", **settings)(grids)
-        concatenated = [
-            keras.layers.Concatenate(
-                axis=channels, dtype=settings["dtype"], name=f"up{level}_concat_grid_{i}"
-            )([skip, x])
-            for i, (skip, x) in enumerate(zip(skips[level], up, strict=False))
-        ]
-        # A grid that the level below has not is the skip alone.
-        grids = [*concatenated, *skips[level][len(up) :]]
-        grids = MultigridConv(widths(level), name=f"up{level}", **settings)(grids)
-        levels |= dict(enumerate(grids, level))
-    return grids, levels
-
-
-def _unet_top(grids, outputs: int, output_bias: float, settings: dict):
-    layer = MultigridConv(
-        (outputs,) * len(grids),
-        kernel_size=1,
-        activation=None,
-        beta_initializer=keras.initializers.Constant(output_bias),
-        name="predictions",
-        **settings,
-    )
-    return layer(grids)[0]
 
 
 @network(FAMILY, SHAPE, 10, Form(605_718))
@@ -292,7 +160,7 @@ def SegPMG(
     Reference:
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
-    return _dense("SegPMG", partial(_progressive_trunk, MultigridConv), _plain_top, **locals())
+    return _dense("SegPMG", partial(progressive_trunk, MultigridConv), plain_top, **locals())
 
 
 @network(FAMILY, SHAPE, 10, Form(1_199_886))
@@ -348,8 +216,8 @@ def SegPRMG(
     """
     return _dense(
         "SegPRMG",
-        partial(_progressive_trunk, MultigridResidual),
-        _residual_top,
+        partial(progressive_trunk, MultigridResidual),
+        residual_top,
         residual=True,
         **locals(),
     )
@@ -404,7 +272,7 @@ def SegUNet(
     Reference:
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
-    return _dense("SegUNet", partial(_unet_trunk, (1, 1, 1, 1)), _unet_top, **locals())
+    return _dense("SegUNet", partial(unet_trunk, (1, 1, 1, 1)), unet_top, **locals())
 
 
 @network(FAMILY, SHAPE, 10, Form(5_903_290))
@@ -457,4 +325,4 @@ def SegUMG(
     Reference:
         - [Multigrid Neural Architectures, Ke et al., 2017](https://arxiv.org/abs/1611.07661)
     """
-    return _dense("SegUMG", partial(_unet_trunk, (3, 3, 2, 1)), _unet_top, **locals())
+    return _dense("SegUMG", partial(unet_trunk, (3, 3, 2, 1)), unet_top, **locals())

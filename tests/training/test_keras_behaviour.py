@@ -167,6 +167,7 @@ def test_a_class_of_one_s_own_gets_its_arguments_from_its_config():
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.filterwarnings("ignore:.model.quantize.*were skipped")  # Keras 3.16
 def test_a_quantised_model_is_loaded_as_it_was(tmp_path):
     x, _ = data()
     model = make()

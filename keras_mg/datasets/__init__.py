@@ -19,4 +19,8 @@ from keras_mg.datasets.normalization import ChannelStatistics as ChannelStatisti
 from keras_mg.datasets.normalization import MeanImage as MeanImage
 from keras_mg.datasets.normalization import Normalizer as Normalizer
 from keras_mg.datasets.prepare import prepare_dataset as prepare_dataset
+from keras_mg.datasets.scale_and_crop import ScaleAndCrop as ScaleAndCrop
 from keras_mg.datasets.set_epoch import SetEpoch as SetEpoch
+from keras_mg.datasets.whitening import ContrastAndZCA as ContrastAndZCA
+from keras_mg.datasets.whitening import Whitener as Whitener
+from keras_mg.datasets.whitening import load_preprocessing as load_preprocessing

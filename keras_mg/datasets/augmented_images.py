@@ -11,9 +11,11 @@ import numpy as np
 
 from keras_mg.datasets.augmentation import ShiftAndFlip
 from keras_mg.datasets.images import Images
+from keras_mg.datasets.scale_and_crop import ScaleAndCrop
 from keras_mg.layers.arguments import one_of, positive_int, standardize_data_format
 
-SAMPLINGS = ("shuffle", "replacement", "sequence")
+SAMPLINGS = ("shuffle", "replacement", "balanced", "sequence")
+WITH_REPLACEMENT = ("replacement", "balanced")
 
 
 class AugmentedImages(keras.utils.PyDataset):
@@ -47,15 +49,17 @@ class AugmentedImages(keras.utils.PyDataset):
             normalised batch. A family's own, e.g. `keras_mg.applications.resnet.preprocess_input`,
             or a `Normalizer`.
         batch_size: int, images per batch. Defaults to 128.
-        augmentation: `ShiftAndFlip`, or None for images as they are. Defaults to None.
+        augmentation: `ShiftAndFlip`, `ScaleAndCrop`, or None for images as they are. Defaults to
+            None.
         sampling: how the images of an epoch come: "shuffle", each once in an order of its own;
             "sequence", each once as they lie; "replacement", each batch full of images that are
-            drawn independently, the same one perhaps twice. There are
-            `ceil(n / batch_size)` batches, of which the last may be smaller unless images are
-            drawn with replacement. Defaults to "shuffle".
+            drawn independently, the same one perhaps twice; "balanced", likewise, but first a class
+            is drawn, all equally likely, then an image of it. There are `ceil(n / batch_size)`
+            batches, of which the last may be smaller unless images are drawn with replacement.
+            Defaults to "shuffle".
         seed: int of at least 0, of order and augmentation. Defaults to 0.
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
-        steps_per_epoch: int, another number of batches, where they are drawn with replacement.
+        steps_per_epoch: int, another number of batches, where images are drawn with replacement.
             Defaults to None.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
@@ -83,8 +87,8 @@ class AugmentedImages(keras.utils.PyDataset):
         data: Images,
         preprocess_input: Callable,
         batch_size: int = 128,
-        augmentation: ShiftAndFlip | None = None,
-        sampling: Literal["shuffle", "replacement", "sequence"] = "shuffle",
+        augmentation: ShiftAndFlip | ScaleAndCrop | None = None,
+        sampling: Literal["shuffle", "replacement", "balanced", "sequence"] = "shuffle",
         seed: int = 0,
         data_format: str | None = None,
         steps_per_epoch: int | None = None,
@@ -107,7 +111,7 @@ class AugmentedImages(keras.utils.PyDataset):
         self.sampling = one_of("sampling", sampling, SAMPLINGS)
         self.seed = int(seed)
         self.data_format = standardize_data_format(data_format)
-        if steps_per_epoch is not None and sampling != "replacement":
+        if steps_per_epoch is not None and sampling not in WITH_REPLACEMENT:
             raise ValueError(
                 "steps_per_epoch is for images that are drawn with replacement. "
                 f"Received: steps_per_epoch={steps_per_epoch}, sampling={sampling!r}"
@@ -116,6 +120,9 @@ class AugmentedImages(keras.utils.PyDataset):
         self._steps = positive_int(
             "steps_per_epoch", steps_per_epoch or math.ceil(self._count / self.batch_size)
         )
+        # The rows of each class, one class after the other.
+        self._by_class = np.argsort(labels, kind="stable").astype("int32")
+        self._class_sizes = np.unique(labels, return_counts=True)[1]
         self._images, self._labels = self._put(images), self._put(labels)
         self.epoch = 0
 
@@ -142,6 +149,11 @@ class AugmentedImages(keras.utils.PyDataset):
 
     def _draw_rows(self) -> np.ndarray:
         rng = np.random.default_rng([self.seed, self._epoch])
+        if self.sampling == "balanced":
+            classes = rng.integers(len(self._class_sizes), size=len(self) * self.batch_size)
+            sizes = self._class_sizes[classes]
+            begins = np.cumsum(self._class_sizes)[classes] - sizes
+            return self._by_class[begins + rng.integers(sizes)]
         if self.sampling == "replacement":
             return rng.integers(self._count, size=len(self) * self.batch_size, dtype="int32")
         rows = np.arange(self._count, dtype="int32")

@@ -14,7 +14,9 @@ from keras_mg.datasets.augmentation import ShiftAndFlip
 from keras_mg.datasets.device_images import images_on
 from keras_mg.datasets.digits import NUM_CLASSES, ScatteredDigits
 from keras_mg.datasets.images import DATASETS, Images, load_images, split_validation
-from keras_mg.datasets.normalization import ChannelStatistics, MeanImage, Normalizer
+from keras_mg.datasets.normalization import ChannelStatistics, MeanImage
+from keras_mg.datasets.scale_and_crop import ScaleAndCrop
+from keras_mg.datasets.whitening import ContrastAndZCA, make_preprocessing
 
 VALIDATION_FRACTION = 0.1
 _EVALUATION_BATCH = 256  # images
@@ -39,10 +41,12 @@ class LabelledImages:
 
     Args:
         dataset: a name in `keras_mg.datasets.images.DATASETS`.
-        preprocessing: `ChannelStatistics`, or `MeanImage`, which is fitted to the training images.
+        preprocessing: `ChannelStatistics`, or `MeanImage` or `ContrastAndZCA`, which are fitted to
+            the training images.
         augmentation: what happens to training images, or None.
         sampling: how an epoch draws its images; see `AugmentedImages`. Defaults to "shuffle".
         steps_per_epoch: int, where it is not the images that decide; likewise.
+        evaluation: what happens to the images that a network is measured on, or None.
 
     Example:
 
@@ -55,10 +59,11 @@ class LabelledImages:
     """
 
     dataset: str
-    preprocessing: ChannelStatistics | MeanImage
-    augmentation: ShiftAndFlip | None = None
-    sampling: Literal["shuffle", "replacement", "sequence"] = "shuffle"
+    preprocessing: ChannelStatistics | MeanImage | ContrastAndZCA
+    augmentation: ShiftAndFlip | ScaleAndCrop | None = None
+    sampling: Literal["shuffle", "replacement", "balanced", "sequence"] = "shuffle"
     steps_per_epoch: int | None = None
+    evaluation: ScaleAndCrop | None = None
 
     @property
     def needs_folder(self) -> bool:
@@ -100,10 +105,10 @@ class LabelledImages:
             load_images(self.dataset, "train", data_dir), validation_fraction
         )
         test = load_images(self.dataset, "test", data_dir)
-        normalizer = Normalizer(**fitted) if fitted else self.preprocessing.fit(train.images)
+        normalizer = make_preprocessing(fitted) if fitted else self.preprocessing.fit(train.images)
 
         def plain(images: Images):
-            return make(images, normalizer, _EVALUATION_BATCH, sampling="sequence")
+            return make(images, normalizer, _EVALUATION_BATCH, self.evaluation, sampling="sequence")
 
         sizes = {
             "train": len(train.labels),

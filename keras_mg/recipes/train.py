@@ -80,7 +80,7 @@ def train(
     history.csv         what `fit` measured in each epoch (training figures are of augmented images)
     result.json         settings and results
     preprocessing.npz   mean and standard deviation by which images become the model's input, where
-                        a recipe normalises them: `Normalizer.load` reads them
+                        a recipe normalises them: `load_preprocessing` reads them
     ```
 
     and the recipe's pictures.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import keras
@@ -203,14 +203,29 @@ class ContrastAndZCA:
             return _equal_contrast(np, _in_colours(np, chunk, colours))[0]
 
         mean = sum(flat(chunk).sum(0, dtype="float64") for chunk in chunks) / len(images)
-        covariance = np.zeros((len(mean), len(mean)))
-        for chunk in chunks:
-            centred = flat(chunk) - mean.astype("float32")
-            covariance += centred.T @ centred
-        values, vectors = np.linalg.eigh(covariance / len(images))
-        # Rounding makes eigenvalues that are 0 slightly negative.
+        values, vectors = _spectrum(chunks, lambda chunk: flat(chunk) - mean.astype("float32"))
+        # W = V (S + b)^(-1/2) V', written so that directions without variance need no vector.
+        least = 1 / np.sqrt(self.filter_bias)
         scales = 1 / np.sqrt(np.maximum(values, 0) + self.filter_bias)
-        return Whitener(mean, (vectors * scales) @ vectors.T, colours)
+        whitening = (vectors * (scales - least)) @ vectors.T
+        whitening[np.diag_indices(len(mean))] += least
+        return Whitener(mean, whitening, colours)
+
+
+def _spectrum(chunks: list[np.ndarray], centred: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of the covariance of images, and eigenvectors as columns."""
+    count = sum(map(len, chunks))
+    first = centred(chunks[0])
+    size = first.shape[1]
+    if count < size:
+        rows = np.concatenate([centred(chunk) for chunk in chunks]).astype("float64")
+        _, values, vectors = np.linalg.svd(rows / np.sqrt(count), full_matrices=False)
+        return np.square(values), vectors.T
+    covariance = np.zeros((size, size))
+    for chunk in chunks:
+        rows = centred(chunk)
+        covariance += rows.T @ rows
+    return np.linalg.eigh(covariance / count)
 
 
 def _operations(x):

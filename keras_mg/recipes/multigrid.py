@@ -1,13 +1,16 @@
-"""Multigrid networks on CIFAR-100: Ke, Maire, Yu, CVPR 2017, optimizers as released for Torch7."""
+"""Multigrid networks on CIFAR: Ke, Maire, Yu, CVPR 2017, as released for Torch7.
+
+The paper has CIFAR-100; on CIFAR-10 and on the embedded digits the same is done.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
 from keras_mg import applications
-from keras_mg.applications import igc_cifar
-from keras_mg.datasets.augmentation import ShiftAndFlip
-from keras_mg.datasets.normalization import ChannelStatistics
+from keras_mg.datasets.images import DATASETS
+from keras_mg.datasets.scale_and_crop import ScaleAndCrop
+from keras_mg.datasets.whitening import ContrastAndZCA
 from keras_mg.recipes._claims import published_accuracy
 from keras_mg.recipes.data import LabelledImages
 from keras_mg.recipes.recipe import Recipe
@@ -20,12 +23,6 @@ SOURCE = (
 )
 OPTIMIZER = partial(CoupledSGD, momentum=0.9, nesterov=False, weight_decay=5e-4)
 STEPS = 300  # updates of the weights per epoch
-DIFFERS = (
-    "images are normalised per channel, not contrast-normalised per image and whitened",
-    "they are shifted by up to 4 pixels, not scaled to 36 and cropped at 1 to 3",
-    "the channels are RGB, not BGR",
-)
-
 PLAIN = {
     "mg6": applications.MG6,
     "mg11": applications.MG11,
@@ -56,40 +53,44 @@ RESIDUAL = {
 }
 
 
-def _recipe(name: str, construct, batches: int, schedule) -> Recipe:
-    """One recipe; `batches` are accumulated into one update of the weights."""
-    mean, std = igc_cifar.STATISTICS["cifar100"]
+def _recipe(name: str, construct, dataset: str) -> Recipe:
+    # Residual networks accumulate two batches into one update of the weights.
+    batches = 2 if name in RESIDUAL else 1
     optimizer = OPTIMIZER
     if batches > 1:
         optimizer = partial(OPTIMIZER, gradient_accumulation_steps=batches)
-    network = partial(construct, classes=100, classifier_activation=None)
+    known = DATASETS[dataset]
+    network = partial(construct, classes=known.classes, classifier_activation=None)
+    crops = ScaleAndCrop(scaled=36, offsets=(1, 3), flip=known.mirrors)
     return Recipe(
-        name=f"{name}-cifar100",
+        name=f"{name}-{dataset}",
         source=SOURCE,
         network=network,
         data=LabelledImages(
-            "cifar100",
-            ChannelStatistics(mean, std),
-            ShiftAndFlip(shift=4, flip=True, fill=tuple(round(m) for m in mean)),
-            # A class is drawn, then an image of it; CIFAR-100 has as many of each.
-            sampling="replacement",
+            dataset,
+            ContrastAndZCA("bgr"),
+            crops,
+            sampling="balanced",
             steps_per_epoch=STEPS * batches,
+            evaluation=crops.evaluation,
         ),
         epochs=200,
         batch_size=128 // batches,
-        schedule=schedule,
+        schedule=(
+            StepDecay(0.1, drops=(60, 120, 160), factor=0.2)
+            if batches > 1
+            # 10 ** -(1 + 3 (e - 1) / 199) in epoch e = 1 to 200.
+            else GeometricDecay(0.1, 1e-4)
+        ),
         optimizer=optimizer,
         restarts_velocity=True,
-        claims=published_accuracy(network, "cifar100"),
-        differs=DIFFERS,
+        claims=published_accuracy(network, dataset),
     )
 
 
+_ALL = PLAIN | RESIDUAL
 RECIPES = (
-    # 10 ** -(1 + 3 (e - 1) / 199) in epoch e = 1 to 200.
-    *(_recipe(name, network, 1, GeometricDecay(0.1, 1e-4)) for name, network in PLAIN.items()),
-    *(
-        _recipe(name, network, 2, StepDecay(0.1, drops=(60, 120, 160), factor=0.2))
-        for name, network in RESIDUAL.items()
-    ),
+    *(_recipe(name, network, "cifar100") for name, network in _ALL.items()),
+    *(_recipe(name, network, "cifar10") for name, network in _ALL.items()),
+    *(_recipe(name, _ALL[name], "digits").shortened(5) for name in ("mg6", "rmg12")),
 )

@@ -79,7 +79,7 @@ def train(
                         constructor
     history.csv         what `fit` measured in each epoch (training figures are of augmented images)
     result.json         settings and results
-    preprocessing.npz   mean and standard deviation by which images become the model's input, where
+    preprocessing.npz   what normalises or whitens images before the model sees them, where
                         a recipe normalises them: `load_preprocessing` reads them
     ```
 

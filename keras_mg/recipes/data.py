@@ -11,12 +11,14 @@ import keras
 import numpy as np
 
 from keras_mg.datasets.augmentation import ShiftAndFlip
+from keras_mg.datasets.augmented_images import SAMPLINGS
 from keras_mg.datasets.device_images import images_on
 from keras_mg.datasets.digits import NUM_CLASSES, ScatteredDigits
 from keras_mg.datasets.images import DATASETS, Images, load_images, split_validation
 from keras_mg.datasets.normalization import ChannelStatistics, MeanImage
 from keras_mg.datasets.scale_and_crop import ScaleAndCrop
 from keras_mg.datasets.whitening import ContrastAndZCA, make_preprocessing
+from keras_mg.layers.arguments import one_of
 
 VALIDATION_FRACTION = 0.1
 _EVALUATION_BATCH = 256  # images
@@ -48,6 +50,9 @@ class LabelledImages:
         steps_per_epoch: int, where it is not the images that decide; likewise.
         evaluation: what happens to the images that a network is measured on, or None.
 
+    Raises:
+        ValueError: for another data set or sampling.
+
     Example:
 
     >>> data = LabelledImages("digits", ChannelStatistics((120.0,) * 3, (60.0,) * 3))
@@ -64,6 +69,10 @@ class LabelledImages:
     sampling: Literal["shuffle", "replacement", "balanced", "sequence"] = "shuffle"
     steps_per_epoch: int | None = None
     evaluation: ScaleAndCrop | None = None
+
+    def __post_init__(self):
+        one_of("dataset", self.dataset, tuple(DATASETS))
+        one_of("sampling", self.sampling, SAMPLINGS)
 
     @property
     def needs_folder(self) -> bool:

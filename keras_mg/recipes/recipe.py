@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_mg.layers.arguments import positive_int
+from keras_mg.recipes._changes import changed
 from keras_mg.recipes.data import DigitCanvases, LabelledImages
 from keras_mg.recipes.schedules import GeometricDecay, StepDecay, WarmUpCosine
 
@@ -69,49 +69,32 @@ class Recipe:
     def shortened(self, epochs: int) -> Recipe:
         """This recipe in another number of epochs; the schedule keeps its fractions.
 
+        `differs` says so, and with it the record of the run.
+
         Args:
             epochs: int, at least 1.
         """
         schedule = self.schedule.shortened(positive_int("epochs", epochs), of=self.epochs)
-        return dataclasses.replace(self, epochs=epochs, schedule=schedule)
+        said = () if epochs == self.epochs else (f"{epochs} of {self.epochs} epochs",)
+        return dataclasses.replace(
+            self, epochs=epochs, schedule=schedule, differs=(*self.differs, *said)
+        )
 
     def changed(self, settings: Mapping[str, Any]) -> Recipe:
-        """This recipe with other values.
+        """This recipe with other values, all at once: their order does not matter.
 
         Args:
             settings: values by dotted name: a field (`batch_size`), one of a record
                 (`schedule.learning_rate`), or an argument of a constructor (`network.depth`).
 
         Raises:
-            ValueError: for a name that is not there.
+            ValueError: for a name that is not there, or a value of another type or out of range.
         """
-        changed: Any = self
-        for name, value in settings.items():
-            changed = _changed(changed, name.split("."), value, name)
-        return changed
+        return changed(self, settings)
 
     def record(self) -> dict:
         """The recipe in JSON's types, for the record of a run."""
         return _record(self)
-
-
-def _changed(part: Any, path: list[str], value: Any, name: str) -> Any:
-    key, *rest = path
-    if isinstance(part, partial):
-        if rest:
-            value = _changed(part.keywords.get(key), rest, value, name)
-        try:
-            inspect.signature(part.func).bind_partial(*part.args, **{**part.keywords, key: value})
-        except TypeError as error:
-            raise ValueError(f"{name}: {part.func.__name__}: {error}") from error
-        return partial(part, **{key: value})
-    fields = [f.name for f in dataclasses.fields(part)] if dataclasses.is_dataclass(part) else []
-    if key not in fields:
-        there = f"has {', '.join(fields)}" if fields else "has no parts"
-        raise ValueError(f"{name}: {type(part).__name__} {there}. Received: {key!r}")
-    if rest:
-        value = _changed(getattr(part, key), rest, value, name)
-    return dataclasses.replace(part, **{key: value})
 
 
 def _record(value: Any) -> Any:

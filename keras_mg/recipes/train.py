@@ -137,7 +137,7 @@ def train(
                 if checkpoint.found:
                     _runs.compare(folder, asked, checkpoint.settings, part=True)
                 keras.utils.set_random_seed(seed)
-                model = _network(recipe)
+                model = _made(recipe, recipe.network)
                 data = recipe.data.open(
                     recipe.batch_size,
                     seed,
@@ -161,12 +161,11 @@ def train(
                     return result
                 resumed_after = _begin(folder, checkpoint, settings, data.fitted)
                 report(_opening(recipe, data, model, folder, earlier, resumed_after))
+                rate = recipe.schedule.rate(len(data.train), recipe.epochs)
                 model.compile(
-                    optimizer=recipe.optimizer(
-                        recipe.schedule.rate(len(data.train), recipe.epochs)
-                    ),
-                    loss=recipe.loss(),
-                    metrics=[metric() for metric in recipe.metrics],
+                    optimizer=_made(recipe, recipe.optimizer, rate),
+                    loss=_made(recipe, recipe.loss),
+                    metrics=[_made(recipe, metric) for metric in recipe.metrics],
                     jit_compile=jit_compile,
                 )
                 _fit(recipe, model, data, folder, checkpoint, caught, verbose)
@@ -193,11 +192,12 @@ def trainable_parameters(model: keras.Model) -> int:
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def _network(recipe: Recipe) -> keras.Model:
+def _made(recipe: Recipe, make: Callable, *args):
+    """What a recipe's constructor makes, whose arguments anybody may have set."""
     try:
-        return recipe.network()
-    except TypeError as error:
-        raise ValueError(f"Recipe {recipe.name!r}: {error}") from error
+        return make(*args)
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
+        raise ValueError(f"Recipe {recipe.name!r}: {error or type(error).__name__}") from error
 
 
 def _begin(folder: Path, checkpoint: Checkpoint, settings: dict, fitted) -> tuple[int, int] | None:

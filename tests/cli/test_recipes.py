@@ -144,7 +144,11 @@ def test_real_data_are_read_from_their_folder(
             "depth of a residual network must be even",
         ),
         (["igc-resnet-digits", "--set=depth=8"], "depth: Recipe has name, source, network"),
-        (["igc-resnet-digits", "--set=network.deep=8"], "unexpected keyword argument 'deep'"),
+        (["igc-resnet-digits", "--set=network.dept=8"], "The nearest are network.depth"),
+        (["mgnet-digits", "--set=network.filters=10000000000"], "allocate"),
+        (["mgnet-digits", "--set=network.classes=1000000000000"], "allocate"),
+        (["resnet20-digits", "--set=data.steps_per_epoch=10000000000000"], "llocate"),
+        (["mgnet-digits", "--set=schedule.learning_rate=fast"], "must be float"),
         (["igc-resnet-digits", "--set=network.depth"], "--set takes NAME=VALUE"),
         (["mgnet-digits", "--set=network.filters=8,16"], "filters must be one integer or one per"),
         (["resnet20-digits", "--validation-fraction=1"], "must be in [0, 1). Received: 1.0"),
@@ -180,6 +184,50 @@ def test_folders_that_do_not_do(run, tmp_path):
 def test_a_run_that_diverges(run, tmp_path):
     words = ["--epochs=1", "--set=schedule.learning_rate=1e30", "--output-dir", tmp_path]
     assert "diverged" in failed(run("train", "mgnet-digits", *TINY["mgnet"], *words))
+
+
+@pytest.mark.usefixtures("few_images")
+def test_a_shortened_run_says_so(run, tmp_path):
+    words = [*TINY["mgnet"], "--scale=0.1", "--output-dir", tmp_path, "--verbose=0"]
+    code, out, _ = run("train", "mgnet-digits", *words)
+    assert code == 0
+    assert "Not as published: 1 of 10 epochs" in out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["recipe"]["differs"][-1] == "1 of 10 epochs"
+    assert result["versions"]["keras"] == keras.__version__
+
+
+@pytest.mark.usefixtures("few_images")
+def test_a_model_that_cannot_be_loaded_back_is_one_line(run, tmp_path, monkeypatch):
+    load = keras.saving.load_model
+
+    def another(*args, **kwargs):
+        model = load(*args, **kwargs)
+        model.set_weights([w + 0.1 for w in model.get_weights()])
+        return model
+
+    monkeypatch.setattr(keras.saving, "load_model", another)
+    words = [*TINY["mgnet"], "--epochs=1", "--output-dir", tmp_path, "--verbose=0"]
+    assert "The loaded model's outputs differ" in failed(run("train", "mgnet-digits", *words))
+
+
+@pytest.mark.usefixtures("few_images")
+def test_other_settings_are_noticed_before_the_data_are_looked_for(run, tmp_path, monkeypatch):
+    words = ["train", "mgnet-cifar10", *TINY["mgnet"], "--scale=0.01", "--output-dir", tmp_path]
+
+    def save(*args):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save", save)
+        assert "disk full" in failed(run(*words))
+
+    def gone(*args):
+        raise FileNotFoundError("no data")
+
+    monkeypatch.setattr(data, "load_images", gone)
+    assert "no data" in failed(run(*words))
+    assert "with other settings: seed 0 (now 6)" in failed(run(*words, "--seed=6"))
 
 
 @pytest.mark.usefixtures("few_images")

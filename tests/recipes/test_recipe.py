@@ -189,27 +189,102 @@ def test_changes_by_name():
     assert {key for key in before if before[key] == after[key]} >= same
 
 
+def test_changes_are_made_at_once():
+    recipe = get_recipe("resnet20-cifar10")
+    settings = {"epochs": 20, "schedule.drops": [5, 10], "schedule.factor": 0.5}
+    for names in (settings, reversed(settings)):
+        changed = recipe.changed({name: settings[name] for name in names})
+        assert changed.epochs == 20
+        assert changed.schedule == StepDecay(0.1, (5, 10), 0.5, *warm_up(recipe))
+    whole = {"data.augmentation.shift": 2, "data.augmentation": ShiftAndFlip(4, flip=False)}
+    assert recipe.changed(whole).data.augmentation == ShiftAndFlip(2, flip=False)
+    with pytest.raises(ValueError, match="must drop before the training ends"):
+        recipe.changed({"epochs": 20})
+
+
+def warm_up(recipe):
+    return recipe.schedule.warmup_steps, recipe.schedule.warmup_learning_rate
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("depth", r"depth: Recipe has name, source, network, .* Received: 'depth'"),
+        ("depth", r"depth: Recipe has name, source, .*'depth'. The nearest are network.depth"),
+        ("bach_size", r"'bach_size'. The nearest are batch_size"),
         ("schedule.rate", r"schedule.rate: StepDecay has learning_rate, drops"),
-        ("optimizer.nestrov", r"optimizer.nestrov: CoupledSGD: .*unexpected keyword .*'nestrov'"),
-        ("batch_size.x", r"batch_size.x: int has no parts. Received: 'x'"),
+        ("optimizer.mom", r"mom: CoupledSGD has .*weight_decay.* nearest are optimizer.momentum"),
+        ("network.dept", r"network.dept: IGCResNet has depth, .* The nearest are network.depth"),
+        ("batch_size.x", r"batch_size.x: int has no parts. Received: 'batch_size.x'"),
         ("network.depth.x", r"network.depth.x: int has no parts"),
+        ("loss.from_logit", r"The nearest are loss.from_logits"),
     ],
 )
 def test_changes_of_what_is_not_there(name, message):
-    recipe = get_recipe("igc-resnet-cifar10").changed({"optimizer.nesterov": False})
-    recipe = dataclasses.replace(recipe, optimizer=partial(strict, momentum=0.9))
-    if name == "optimizer.nestrov":
-        message = message.replace("CoupledSGD", "strict")
     with pytest.raises(ValueError, match=message):
-        recipe.changed({name: 1})
+        get_recipe("igc-resnet-cifar10").changed({name: 1})
 
 
-def strict(learning_rate, momentum):
-    return CoupledSGD(learning_rate, momentum)
+def test_a_function_that_takes_anything_is_asked():
+    recipe = dataclasses.replace(get_recipe("igc-resnet-cifar10"), optimizer=partial(strict))
+    assert recipe.changed({"optimizer.momentum": 0.5}).optimizer(0.1).momentum == 0.5
+    assert recipe.changed({"optimizer.nesterov": True}).optimizer(0.1).nesterov
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("batch_size", "a", "int"),
+        ("batch_size", True, "int"),
+        ("epochs", 1.5, "int"),
+        ("schedule.learning_rate", "fast", "float"),
+        ("schedule.drops", 5, r"tuple\[int, ...\]"),
+        ("schedule.drops", (1, 2.5), r"tuple\[int, ...\]"),
+        ("optimizer.momentum", "a", "float"),
+        ("optimizer.nesterov", 3, "bool"),
+        ("data.augmentation.flip", "yes", "bool"),
+        ("data.sampling", "all", "Literal.*'shuffle', 'replacement', 'sequence'"),
+        ("data.steps_per_epoch", "many", r"int \| None"),
+        ("network.depth", "deep", "int"),
+        ("network.classes", [1], "int"),
+        ("network", 3, "Callable"),
+        ("schedule", None, "StepDecay"),
+        ("claims", 3, "Mapping"),
+        ("name", 3, "str"),
+    ],
+)
+def test_changes_to_another_type(name, value, kind):
+    message = rf"{name} must be .*{kind}.* Received: {name}="
+    with pytest.raises(ValueError, match=message):
+        get_recipe("igc-resnet-cifar10").changed({name: value})
+
+
+def test_changes_to_whatever_is_right():
+    recipe = get_recipe("mgnet-cifar10").changed(
+        {
+            "network.filters": [8, 16, 16, 16],
+            "network.dtype": "bfloat16",
+            "schedule.learning_rate": 1,
+            "data.augmentation": None,
+            "optimizer.clipnorm": 1.0,
+        }
+    )
+    assert recipe.data.augmentation is None
+    assert recipe.optimizer(0.1).clipnorm == 1.0
+
+
+def test_a_shortened_recipe_says_so():
+    recipe = get_recipe("resnet20-cifar10")
+    assert recipe.shortened(10).record()["differs"][-1] == "10 of 200 epochs"
+    assert recipe.shortened(200).differs == recipe.differs
+
+
+def test_unknown_data_sets():
+    with pytest.raises(ValueError, match="dataset must be one of .*'cifar10'.* Received: dataset="):
+        get_recipe("resnet20-cifar10").changed({"data.dataset": "cifar11"})
+
+
+def strict(learning_rate, **options):
+    return CoupledSGD(learning_rate, **options)
 
 
 @pytest.mark.parametrize(

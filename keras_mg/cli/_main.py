@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from keras_mg.cli import _data, _networks, _recipes, _weights
+from keras_mg.cli import _data, _evaluation, _networks, _recipes, _weights
 from keras_mg.cli._shared import Failure, Stopped
 
 # Without rich, help is plain text and comes at once; `main` prints the errors.
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(_networks.app)
 app.add_typer(_recipes.app)
+app.add_typer(_evaluation.app)
 app.add_typer(_data.app, name="data", help="Data sets made on this machine.")
 app.add_typer(_weights.app, name="weights", help="Published weights and weights files.")
 

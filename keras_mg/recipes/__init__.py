@@ -2,6 +2,9 @@
 
 from keras_mg.recipes.data import DigitCanvases as DigitCanvases
 from keras_mg.recipes.data import LabelledImages as LabelledImages
+from keras_mg.recipes.evaluation import evaluate as evaluate
+from keras_mg.recipes.evaluation import predict as predict
+from keras_mg.recipes.evaluation import recipe_of as recipe_of
 from keras_mg.recipes.lookup import get_recipe as get_recipe
 from keras_mg.recipes.lookup import list_recipes as list_recipes
 from keras_mg.recipes.recipe import Recipe as Recipe

@@ -149,6 +149,7 @@ def train(
                 _check(model, data)
                 settings = {
                     **asked,
+                    "validation_fraction": validation_fraction,
                     "augment_on": data.place,
                     "images": data.sizes,
                     "model": model.name,

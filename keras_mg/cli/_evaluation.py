@@ -1,0 +1,145 @@
+"""`keras-mg evaluate` and `keras-mg predict`: a trained network on the data of its recipe."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keras_mg.cli._shared import Failure, parse_settings
+
+if TYPE_CHECKING:
+    from keras_mg.recipes import Recipe
+
+app = typer.Typer()
+
+
+class Split(StrEnum):
+    test = "test"
+    validation = "validation"
+
+
+Name = Annotated[
+    str | None, typer.Argument(help="A name from `keras-mg recipes`; needed with --weights.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="A weights file or address.  [default: the model of the run in OUTPUT_DIR]"),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of prepared tensorflow-datasets.  "
+        "[default: TFDS_DATA_DIR or ~/tensorflow_datasets]"
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(help="Fitted statistics, .npz.  [default: preprocessing.npz beside the weights]"),
+]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", help="Compile the step.  [default: on a GPU alone]"),
+]
+RecipeSettings = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Part of the recipe, such as network.depth=38; with --weights.",
+    ),
+]
+
+
+@app.command()
+def evaluate(
+    name: Name = None,
+    weights: Weights = None,
+    output_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a finished run or, with --weights, of the results.  "
+            "[default: outputs/NAME]"
+        ),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="What is measured on.")] = Split.test,
+    data_dir: DataDir = None,
+    preprocessing: Preprocessing = None,
+    jit_compile: Compile = None,
+    settings: RecipeSettings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Measure a run, or weights by a recipe: figures, a table per class, the confusion matrix."""
+    from keras_mg import recipes
+
+    what, folder = _what(name, weights, output_dir, settings)
+    recipes.evaluate(
+        what,
+        weights,
+        folder,
+        split=split.value,
+        data_dir=data_dir,
+        preprocessing=preprocessing,
+        jit_compile="auto" if jit_compile is None else jit_compile,
+        report=print,
+    )
+
+
+@app.command()
+def predict(
+    name: Name = None,
+    weights: Weights = None,
+    output_dir: Annotated[
+        str | None, typer.Option(help="Folder of a finished run.  [default: outputs/NAME]")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The .h5 file.  [default: predictions.h5 in OUTPUT_DIR]")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="What is predicted.")] = Split.test,
+    data_dir: DataDir = None,
+    preprocessing: Preprocessing = None,
+    jit_compile: Compile = None,
+    settings: RecipeSettings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Write what a network gives for the data of its recipe to an HDF5 file.
+
+    Its data set `prediction` holds a classifier's logits, or maps, channels first.
+    """
+    from keras_mg import recipes
+
+    what, folder = _what(name, weights, output_dir, settings)
+    if output is None:
+        if folder is None:
+            raise Failure("--weights needs --output or --output-dir: where the file shall be")
+        output = f"{folder}/predictions.h5"
+    path = recipes.predict(
+        what,
+        output,
+        weights,
+        split=split.value,
+        data_dir=data_dir,
+        preprocessing=preprocessing,
+        jit_compile="auto" if jit_compile is None else jit_compile,
+    )
+    print(f"Written to {path.resolve()}")
+
+
+def _what(
+    name: str | None, weights: str | None, output_dir: str | None, settings: list[str]
+) -> tuple[Recipe | str, str | None]:
+    """What is measured, and the folder of the run or of the results."""
+    from keras_mg import recipes
+
+    if weights is not None:
+        if name is None:
+            raise Failure("--weights needs NAME: the recipe whose network and data they are for")
+        return recipes.get_recipe(name).changed(parse_settings(settings)), output_dir
+    if settings:
+        raise Failure("--set needs --weights: a run has its settings")
+    if output_dir is None:
+        if name is None:
+            raise Failure("Give NAME or --output-dir: the run; or NAME and --weights")
+        output_dir = f"outputs/{recipes.get_recipe(name).name}"
+    if name is not None and (found := recipes.recipe_of(output_dir)[0].name) != name:
+        raise Failure(f"{output_dir} holds a run of {found}. Received: {name}")
+    return output_dir, output_dir

@@ -1,0 +1,283 @@
+"""What a trained network does on the data of its recipe: figures, tables, predictions."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_mg import weights as weights_files
+from keras_mg._files import expand, replacing
+from keras_mg.layers.arguments import one_of
+from keras_mg.metrics.tables import ClassTable, MapTable
+from keras_mg.recipes import _runs
+from keras_mg.recipes.data import Splits
+from keras_mg.recipes.lookup import get_recipe
+from keras_mg.recipes.recipe import Recipe
+
+SPLITS = ("test", "validation")
+
+
+def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict]:
+    """The recipe of a finished run, with the values that were set, and its result.
+
+    Args:
+        folder: the `output_dir` of `train`.
+
+    Raises:
+        ValueError: if it holds no finished run, or one of a recipe that is not among
+            `list_recipes()`.
+    """
+    path = expand(folder) / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        record = result["recipe"]
+        name = record["name"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{folder} holds no finished run: {path} cannot be read") from error
+    recipe = get_recipe(name)
+    recipe = recipe.changed(dict(_differing(recipe.record(), record)))
+    if json.loads(json.dumps(recipe.record())) != record:
+        raise ValueError(
+            f"The recipe of {folder} is not {name} with other values: give evaluate and predict "
+            "the recipe itself, and the weights"
+        )
+    return recipe, result
+
+
+def evaluate(
+    what: Recipe | str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    output_dir: str | os.PathLike | None = None,
+    split: Literal["test", "validation"] = "test",
+    data_dir: str | os.PathLike | None = None,
+    preprocessing: str | os.PathLike | None = None,
+    jit_compile: bool | str = "auto",
+    report: Callable[[str], object] = lambda text: None,
+) -> dict[str, Any]:
+    """Measures a network on the data of its recipe.
+
+    Of a run's folder the figures are those that `train` reported. Beside the recipe's loss and
+    metrics there are, of a classifier, top-1 and top-5 accuracy, a row per class and the confusion
+    matrix; of a network that gives maps, what `MapTable` says. With `output_dir`, or in the folder
+    of the run, they are written:
+
+    ```
+    evaluation.json         figures and what was measured
+    per_class.csv           a row per class or map
+    confusion_matrix.csv    of a classifier: rows are true, columns predicted classes
+    ```
+
+    Args:
+        what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
+        weights: a weights file of any kind that `keras_mg.weights.load` reads. Defaults to the
+            model of the run.
+        output_dir: folder of the files, made if it is not there. Defaults to that of the run, if
+            its own model is measured; otherwise nothing is written.
+        split: "test" or "validation". Defaults to "test".
+        data_dir: folder of prepared tensorflow-datasets; see `load_images`.
+        preprocessing: the .npz of the statistics that the network was trained with, where they are
+            fitted. Defaults to `preprocessing.npz` beside the weights, if it is there; otherwise
+            they are fitted anew.
+        jit_compile: of `model.compile`. Defaults to "auto".
+        report: called with the figures, for people. By default nothing is said.
+
+    Returns:
+        A dictionary: `figures` by name, `per_class` (a list of rows), `confusion_matrix` (a list
+        of lists, of a classifier), `images`, `split`, `weights`, `recipe`, `versions`.
+
+    Raises:
+        ValueError: if there is no finished run, or weights, recipe and data do not fit each other.
+        FileNotFoundError: if the data are not there.
+    """
+    recipe, model, data, source = _open(what, weights, split, data_dir, preprocessing)
+    _compile(model, recipe, jit_compile)
+    loss, metrics = recipe.loss(), [metric() for metric in recipe.metrics]
+    mean_loss = keras.metrics.Mean()
+    table: ClassTable | MapTable | None = None
+    images = 0
+    for y, outputs in _outputs(model, data):
+        images += len(outputs)
+        mean_loss.update_state(loss(y, outputs), sample_weight=len(outputs))
+        for metric in metrics:
+            metric.update_state(y, outputs)
+        truth = keras.ops.convert_to_numpy(y)
+        if truth.ndim == 1:
+            table = ClassTable(outputs.shape[-1]) if table is None else table
+            table.update(truth, outputs)
+        else:
+            table = MapTable() if table is None else table
+            table.update(*(_channels_last(maps) for maps in (truth, outputs)))
+    assert table is not None
+    figures = {"loss": float(mean_loss.result())}
+    figures |= {metric.name: float(metric.result()) for metric in metrics}
+    figures = table.figures() | figures
+    result: dict[str, Any] = {
+        "recipe": json.loads(json.dumps(recipe.record())),
+        "weights": source,
+        "split": split,
+        "images": images,
+        "figures": figures,
+        "per_class": table.rows(),
+        "versions": _runs.versions(),
+    }
+    if isinstance(table, ClassTable):
+        result["confusion_matrix"] = table.confusion_matrix.tolist()
+    folder = _run_folder(what) if output_dir is None and weights is None else output_dir
+    if folder is not None:
+        _write(expand(folder), result)
+    report(_shown(recipe, result, folder))
+    return result
+
+
+def predict(
+    what: Recipe | str | os.PathLike,
+    path: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    split: Literal["test", "validation"] = "test",
+    data_dir: str | os.PathLike | None = None,
+    preprocessing: str | os.PathLike | None = None,
+    jit_compile: bool | str = "auto",
+) -> Path:
+    """Writes what a network gives for the data of its recipe.
+
+    Args:
+        what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
+        path: of the HDF5 file, which is replaced in one step. Its data set `prediction`, float32,
+            is `(images, classes)`, a classifier's logits, or `(images, maps, height, width)`; its
+            data set `label` is `(images,)`, the true classes, of a classifier.
+        weights: as of `evaluate`, and so are the others.
+        split: "test" or "validation". Defaults to "test".
+        data_dir: folder of prepared tensorflow-datasets; see `load_images`.
+        preprocessing: the .npz of the statistics that the network was trained with.
+        jit_compile: of `model.compile`. Defaults to "auto".
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: as `evaluate` does.
+        OSError: if the file cannot be written. One that was there is as it was.
+    """
+    import h5py
+
+    recipe, model, data, _ = _open(what, weights, split, data_dir, preprocessing)
+    _compile(model, recipe, jit_compile)
+    target = expand(path)
+    try:
+        with replacing(target) as part, h5py.File(part, "w") as file:
+            for y, outputs in _outputs(model, data):
+                truth = keras.ops.convert_to_numpy(y)
+                if truth.ndim == 1:
+                    _append(file, "label", truth.astype("int64"))
+                else:
+                    outputs = np.moveaxis(_channels_last(outputs), -1, 1)
+                _append(file, "prediction", outputs.astype("float32"))
+    except RuntimeError as error:  # what h5py raises on a full disk
+        raise OSError(f"{target} cannot be written: {error}") from error
+    return target
+
+
+def _open(
+    what, weights, split, data_dir, preprocessing
+) -> tuple[Recipe, keras.Model, keras.utils.PyDataset, str]:
+    one_of("split", split, SPLITS)
+    folder = _run_folder(what)
+    seed, fraction = 0, None
+    if folder is not None:
+        recipe, result = recipe_of(folder)
+        seed, fraction = result["seed"], result.get("validation_fraction")
+        weights = folder / "model.keras" if weights is None else weights
+    else:
+        recipe = what
+        if weights is None:
+            raise ValueError(f"A recipe needs weights to be measured. Received: {recipe.name!r}")
+    beside = (folder or expand(weights).parent) / "preprocessing.npz"
+    if preprocessing is None and beside.is_file():
+        preprocessing = beside
+    fitted = None
+    if preprocessing is not None:
+        with np.load(expand(preprocessing), allow_pickle=False) as arrays:
+            fitted = dict(arrays)
+    data: Splits = recipe.data.open(
+        recipe.batch_size, seed, data_dir, fraction, None, fitted=fitted
+    )
+    model = recipe.network()
+    weights_files.load(model, weights)
+    batches = data.test if split == "test" else data.validation
+    if batches is None:
+        raise ValueError(f"Recipe {recipe.name!r} has no validation data here")
+    return recipe, model, batches, str(weights)
+
+
+def _run_folder(what) -> Path | None:
+    return None if isinstance(what, Recipe) else expand(what)
+
+
+def _compile(model: keras.Model, recipe: Recipe, jit_compile: bool | str) -> None:
+    model.compile(loss=recipe.loss(), jit_compile=jit_compile)
+
+
+def _outputs(model: keras.Model, data: keras.utils.PyDataset) -> Iterator[tuple[Any, np.ndarray]]:
+    """What a model gives, batch by batch, after what it should give."""
+    for i in range(len(data)):
+        x, y = data[i]
+        yield y, model.predict_on_batch(x)
+
+
+def _channels_last(maps: np.ndarray) -> np.ndarray:
+    first = keras.config.image_data_format() == "channels_first"
+    return np.moveaxis(maps, 1, -1) if first else maps
+
+
+def _append(file, name: str, rows: np.ndarray) -> None:
+    if name not in file:
+        file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]))
+        return
+    count = len(file[name])
+    file[name].resize(count + len(rows), axis=0)
+    file[name][count:] = rows
+
+
+def _differing(base: Any, other: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted names at which a record differs from another, with its values there."""
+    for key, value in other.items():
+        before = base.get(key) if isinstance(base, Mapping) else None
+        if value == before:
+            continue
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _differing(before, value, f"{prefix}{key}.")
+        elif key not in ("call", "kind"):
+            yield prefix + key, tuple(value) if isinstance(value, list) else value
+
+
+def _write(folder: Path, result: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(folder / "per_class.csv", [list(result["per_class"][0])], result["per_class"])
+    if "confusion_matrix" in result:
+        matrix = result["confusion_matrix"]
+        with replacing(folder / "confusion_matrix.csv") as part:
+            np.savetxt(part, matrix, fmt="%d", delimiter=",")
+    _runs.write_json(folder / "evaluation.json", result)
+
+
+def _write_csv(path: Path, header: list[list[str]], rows: list[dict]) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows(header)
+        writer.writerows(row.values() for row in rows)
+
+
+def _shown(recipe: Recipe, result: dict, folder) -> str:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in result["figures"].items())
+    lines = [
+        f"{result['weights']} on {result['images']:,} {result['split']} images of {recipe.name}:",
+        figures,
+    ]
+    return "\n".join([*lines, *([f"Written to {expand(folder).resolve()}"] if folder else [])])

@@ -48,7 +48,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     # a writer leaves beside its file goes with it.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PREFIX) as folder:
         temporary = Path(folder, target.name)
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename is None and error.errno is not None:  # on a full disk, nobody says
+                raise OSError(error.errno, os.strerror(error.errno), os.fspath(target)) from error
+            raise
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())  # otherwise a power cut can leave an empty file of the name
         os.replace(temporary, target)

@@ -1,12 +1,13 @@
 """Files are complete or not there, and paths are read as people write them."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from keras_mg._files import expand, replacing
+from keras_mg._files import expand, remove_folder, remove_partial, replacing
 
 
 @pytest.fixture
@@ -58,6 +59,30 @@ def test_an_error_leaves_everything_as_it_was(tmp_path, error, existing):
         write()
     assert os.listdir(tmp_path) == (["a"] if existing else [])
     assert not existing or target.read_text() == "old"
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*/a'$"),
+        replacing(tmp_path / "a"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_killed_writers_leave_is_removed(tmp_path):
+    writing = replacing(tmp_path / "a")
+    writing.__enter__().write_text("half")  # and never leaves
+    (tmp_path / ".mine").mkdir()
+    remove_partial(tmp_path)
+    assert os.listdir(tmp_path) == [".mine"]
+
+
+def test_a_folder_is_removed(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").write_text("c")
+    remove_folder(tmp_path / "a")
+    remove_folder(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_link_is_followed(tmp_path):

@@ -95,6 +95,9 @@ def train(
             "epoch]",
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write logs to OUTPUT_DIR/tensorboard, too.")
+    ] = False,
     verbose: Annotated[
         int | None,
         typer.Option(
@@ -132,6 +135,7 @@ def train(
             jit_compile="auto" if jit_compile is None else jit_compile,
             verbose="auto" if verbose is None else verbose,
             save_every_steps=save_every_steps,
+            tensorboard=tensorboard,
             report=print,
         )
     except (FloatingPointError, RuntimeError) as error:

@@ -18,8 +18,9 @@ import numpy as np
 
 from keras_mg._files import remove_folder, remove_partial, replacing
 
-# What a finished run leaves; the last where its preprocessing was fitted to the training images.
-FILES = ("model.keras", "history.csv", "result.json", "preprocessing.npz")
+# What a finished run leaves; these where there are validation data, matplotlib, and preprocessing.
+BEST, CURVES, FITTED = "best.keras", "curves.png", "preprocessing.npz"
+FILES = ("model.keras", BEST, "history.csv", CURVES, "result.json", FITTED)
 # What an interrupted run leaves, and a finished one takes away.
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"

@@ -6,10 +6,11 @@ import importlib.util
 import json
 import math
 import os
+import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -17,7 +18,9 @@ import numpy as np
 
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.set_epoch import SetEpoch
-from keras_mg.recipes import _runs
+from keras_mg.recipes import _runs, _texts
+from keras_mg.recipes._callbacks import KeepBest, StopOnNaN, WriteHistory, goal_of
+from keras_mg.recipes._runs import BEST, CURVES, FITTED
 from keras_mg.recipes._runs import FolderInUseError as FolderInUseError
 from keras_mg.recipes._runs import InterruptedRunError as InterruptedRunError
 from keras_mg.recipes._signals import RunStopped as RunStopped
@@ -26,28 +29,10 @@ from keras_mg.recipes.data import Splits
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.training.checkpoint import Checkpoint
 from keras_mg.training.restart_velocity import RestartVelocity
+from keras_mg.training.scalars_to_tensorboard import ScalarsToTensorBoard
+from keras_mg.visualization.history import plot_history
 
-_WATCHED = 50  # steps from one look at the loss to the next: each look waits for the device
 _MAX_DIFFERENCE = 1e-6  # between outputs of the trained and of the loaded model
-
-
-class _WriteHistory(keras.callbacks.Callback):
-    """Writes history.csv after each epoch, of the rows that the checkpoint has."""
-
-    def __init__(self, path: Path, checkpoint: Checkpoint):
-        super().__init__()
-        self.path, self.checkpoint = path, checkpoint
-
-    def on_epoch_end(self, epoch, logs=None):
-        _runs.write_history(self.path, self.checkpoint.history)
-
-
-class _StopOnNaN(keras.callbacks.TerminateOnNaN):
-    """Looks at the loss every so many steps. It is the epoch's mean, so a NaN stays in it."""
-
-    def on_batch_end(self, batch, logs=None):
-        if batch % _WATCHED == 0:
-            super().on_batch_end(batch, logs)
 
 
 def train(
@@ -60,12 +45,13 @@ def train(
     jit_compile: bool | str = "auto",
     verbose: str | int = "auto",
     save_every_steps: int | None = None,
+    tensorboard: bool = False,
     report: Callable[[str], object] = lambda text: None,
 ) -> dict:
     """Trains a network by a recipe, measures it once at the end, and saves it.
 
     The reported figures are those of the weights after the last epoch. The test data are looked at
-    once, after training; the validation data are watched and decide nothing.
+    once, after training; the validation data are watched and choose `best.keras`, nothing else.
 
     The run can be interrupted, or killed at any moment: called again with the same arguments, it
     goes on after the last epoch that it had finished (or the last `save_every_steps`), and ends
@@ -77,6 +63,9 @@ def train(
     model.keras         the trained model, which has been loaded back and found to do the same; a
                         classifier gives logits, and its path is also good for `weights=` of the
                         constructor
+    best.keras          where there are validation data, the model of the epoch in which the
+                        recipe's first metric was best on them; no figure is reported of it
+    curves.png          what is in history.csv, where matplotlib is installed
     history.csv         what `fit` measured in each epoch (training figures are of augmented images)
     result.json         settings and results
     preprocessing.npz   what normalises or whitens images before the model sees them, where
@@ -102,6 +91,8 @@ def train(
             notebook, a line per epoch elsewhere.
         save_every_steps: int, the run is saved after every so many steps of an epoch, too (torch
             only); None for after each epoch alone. Defaults to None.
+        tensorboard: bool, whether the figures of each epoch are also written to
+            `output_dir/tensorboard`; see `ScalarsToTensorBoard`. Defaults to False.
         report: called with what a person wants to know before and after training. By default
             nothing is said.
 
@@ -126,6 +117,7 @@ def train(
             'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
             '[data]"'
         )
+    more = [ScalarsToTensorBoard(folder / "tensorboard")] if tensorboard else []
     asked = {"recipe": recipe.record(), "seed": seed, "jit_compile": jit_compile}
     asked = json.loads(json.dumps(asked))  # as it will be read: tuples are lists
     checkpoint = None
@@ -158,10 +150,10 @@ def train(
                 result = _runs.finished(folder, settings)
                 if result is not None:
                     _runs.forget(folder)
-                    report(_finished(recipe, result, folder))
+                    report(_texts.finished(recipe, result, folder))
                     return result
                 resumed_after = _begin(folder, checkpoint, settings, data.fitted)
-                report(_opening(recipe, data, model, folder, earlier, resumed_after))
+                report(_texts.opening(recipe, data, settings, folder, earlier, resumed_after))
                 rate = recipe.schedule.rate(len(data.train), recipe.epochs)
                 model.compile(
                     optimizer=_made(recipe, recipe.optimizer, rate),
@@ -169,7 +161,7 @@ def train(
                     metrics=[_made(recipe, metric) for metric in recipe.metrics],
                     jit_compile=jit_compile,
                 )
-                _fit(recipe, model, data, folder, checkpoint, caught, verbose)
+                _fit(recipe, model, data, folder, checkpoint, caught, verbose, more)
                 result = {
                     **settings,
                     **_measure(recipe, model, data, folder, checkpoint),
@@ -182,10 +174,10 @@ def train(
                 # after it: killed in between, it finds itself finished.
                 _runs.write_json(folder / "result.json", result)
                 _runs.forget(folder)
-                report(_closing(recipe, result, folder))
+                report(_texts.closing(recipe, result, folder))
                 return result
         except KeyboardInterrupt:
-            raise RunStopped(_stopped(folder, checkpoint), caught.number) from None
+            raise RunStopped(_texts.stopped(folder, checkpoint), caught.number) from None
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -218,9 +210,18 @@ def _fit(
     checkpoint: Checkpoint,
     caught: Signals,
     verbose: str | int,
+    more: Sequence[keras.callbacks.Callback],
 ) -> None:
-    write = _WriteHistory(folder / "history.csv", checkpoint)
-    callbacks = [SetEpoch(data.train), _StopOnNaN(), checkpoint, write]
+    callbacks: list[keras.callbacks.Callback] = [
+        SetEpoch(data.train),
+        StopOnNaN(),
+        *more,
+        checkpoint,
+        WriteHistory(folder / "history.csv", checkpoint),
+    ]
+    if data.validation is not None:
+        best = KeepBest(checkpoint.directory / BEST, goal_of(recipe), checkpoint)
+        callbacks.insert(-2, best)
     if recipe.restarts_velocity:
         callbacks.insert(0, RestartVelocity())
     if verbose == "auto":
@@ -258,10 +259,26 @@ def _measure(
     rows = checkpoint.history
     _runs.write_history(folder / "history.csv", rows)
     difference = _save(model, folder / "model.keras", data.test[0][0])
+    saved = ["model.keras"]
+    best = None
+    if (checkpoint.directory / BEST).exists():
+        # A copy: killed after it, the run looks for the original once more.
+        with replacing(folder / BEST) as part:
+            shutil.copyfile(checkpoint.directory / BEST, part)
+        goal = goal_of(recipe)
+        best = {"by": goal.figure, **(goal.best(rows) or {})}
+        saved.append(BEST)
     for name, draw in recipe.pictures.items():
         draw(folder / name, model, data.test, figures)
+    draws = importlib.util.find_spec("matplotlib") is not None
+    if draws:
+        history = {key: [row[key] for row in rows] for key in rows[0] if key != "epoch"}
+        plot_history(folder / CURVES, history, title=recipe.name)
     if data.fitted:
-        _runs.write_arrays(folder / "preprocessing.npz", data.fitted)
+        _runs.write_arrays(folder / FITTED, data.fitted)
+    for name, written in ((BEST, best), (CURVES, draws), (FITTED, data.fitted)):
+        if not written:  # but there may be one of a run with other settings
+            (folder / name).unlink(missing_ok=True)
     return {
         "test": figures,
         "validation": {
@@ -269,9 +286,10 @@ def _measure(
             for key, value in rows[-1].items()
             if key.startswith("val_")
         },
+        "best": best,
         "history": rows,
         "difference_after_reload": difference,
-        "sha256": {"model.keras": _runs.sha256(folder / "model.keras")},
+        "sha256": {name: _runs.sha256(folder / name) for name in saved},
     }
 
 
@@ -309,65 +327,3 @@ def _check(model: keras.Model, data: Splits) -> None:
             f"{model.name} tells {outputs} classes apart. Received data of {data.classes}: build "
             f"it with classes={data.classes} or more."
         )
-
-
-def _opening(recipe, data, model, folder, earlier, resumed_after) -> str:
-    """What is about to be trained on what, in a few lines."""
-    lines = [
-        f"Data: {data.description}",
-        f"Network: {model.name}, {trainable_parameters(model):,} trainable parameters.",
-        f"Recipe: {recipe.name}, {recipe.epochs} epochs of {len(data.train):,} steps of "
-        f"{recipe.batch_size}.",
-    ]
-    lines += [f"Not as published: {difference}" for difference in recipe.differs]
-    if resumed_after is not None:
-        lines.append(f"{folder} holds an interrupted run: going on after {_place(resumed_after)}.")
-    elif earlier:
-        lines.append(
-            f"{folder} holds {', '.join(earlier)} of an earlier run: replaced after training."
-        )
-    return "\n".join(lines)
-
-
-def _place(place: tuple[int, int]) -> str:
-    epoch, step = place
-    return f"epoch {epoch}" + (f" and {step} steps of the next" if step else "")
-
-
-def _stopped(folder: Path, checkpoint: Checkpoint | None) -> str:
-    """What is left of a run that was stopped."""
-    if checkpoint is None or checkpoint.last_saved is None:
-        return "Stopped before anything was saved: the same command begins anew."
-    return (
-        f"Stopped; {folder} holds the run after {_place(checkpoint.last_saved)}: the same command "
-        "goes on from there."
-    )
-
-
-def _figures(recipe: Recipe, result: dict) -> str:
-    figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(result["test"].items()))
-    claims = "".join(f"; published {name} {value:.4f}" for name, value in recipe.claims.items())
-    return f"on {result['images']['test']:,} test images: {figures}{claims}"
-
-
-def _finished(recipe: Recipe, result: dict, folder: Path) -> str:
-    """That there is nothing left to do."""
-    return (
-        f"{folder} holds this run, finished; {_figures(recipe, result)}.\n"
-        f"Delete {folder / 'result.json'} to train it anew, or give another output folder."
-    )
-
-
-def _closing(recipe, result, folder) -> str:
-    """What was measured, and where it is."""
-    files = [name for name in (*_runs.FILES, *recipe.pictures) if (folder / name).exists()]
-    lines = [
-        f"After the last of {recipe.epochs} epochs, {_figures(recipe, result)}; "
-        f"{result['seconds']:.0f} s.",
-        "The saved model, loaded back, does the same (largest difference "
-        f"{result['difference_after_reload']:g}).",
-        f"Written to {folder.resolve()}: {', '.join(files)}",
-    ]
-    if recipe.remarks is not None:
-        lines += ["", recipe.remarks(result)]
-    return "\n".join(lines)

@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
 
 from tests.support.kill_server import KillServer
 
 if sys.platform == "win32":
     pytest.skip("forks and signals", allow_module_level=True)
 
-LEFT = {"history.csv", "model.keras", "preprocessing.npz", "result.json"}
+LEFT = {
+    *("best.keras", "curves.png", "history.csv", "model.keras", "preprocessing.npz"),
+    "result.json",
+}
 FIRST_EPOCH = "checkpoints/epoch-000001-*.safetensors"
 SECOND_SAVE = "checkpoints/epoch-000000-step-00000004.safetensors"
 
@@ -41,18 +45,19 @@ def files(folder):
     return {path.name for path in folder.iterdir()} - {".lock"}
 
 
-def state(folder):
-    model = keras.saving.load_model(folder / "model.keras")
+def state(folder, name):
+    model = keras.saving.load_model(folder / name)
     return [*model.get_weights(), *map(keras.ops.convert_to_numpy, model.optimizer.variables)]
 
 
 def assert_ended_alike(folder, whole):
     assert files(folder) == LEFT
-    for one, other in zip(state(folder), state(whole), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for name in ("model.keras", "best.keras"):
+        for one, other in zip(state(folder, name), state(whole, name), strict=True):
+            np.testing.assert_array_equal(one, other)
     assert (folder / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
     ours, theirs = (json.loads((f / "result.json").read_text()) for f in (folder, whole))
-    for key in ("test", "validation", "history", "recipe", "images"):
+    for key in ("test", "validation", "best", "history", "recipe", "images"):
         assert ours[key] == theirs[key]
 
 
@@ -138,7 +143,9 @@ def test_a_full_disk(server, whole, tmp_path):
     before = {path: path.read_bytes() for path in folder.glob("checkpoints/*.safetensors")}
     run = server.run(folder, limit=4000)
     assert run["status"] == 1
-    assert "cannot be written" in run["said"].splitlines()[-1]
+    last = run["said"].splitlines()[-1]
+    assert "File too large" in last
+    assert str(folder) in last
     assert {path: path.read_bytes() for path in before} == before
     assert files(folder) <= {"checkpoints", "history.csv"}  # nothing half written
     go_on(server, folder, whole)

@@ -29,7 +29,10 @@ def run(folder, recipe=SHORT, **kwargs):
 def test_a_short_run_writes_everything(tmp_path):
     said = []
     result = run(tmp_path, report=said.append)
-    files = ["history.csv", "model.keras", "result.json", "segmentation.png"]
+    files = [
+        *("best.keras", "curves.png", "history.csv", "model.keras", "result.json"),
+        "segmentation.png",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == files
     with Image.open(tmp_path / "segmentation.png") as picture:
         assert min(picture.size) > 600

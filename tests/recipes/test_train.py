@@ -1,7 +1,9 @@
 """A run by a recipe: what it measures and saves, and that an interruption changes nothing."""
 
 import dataclasses
+import importlib.util
 import json
+import sys
 
 import keras
 import numpy as np
@@ -9,7 +11,15 @@ import pytest
 
 from keras_mg.applications import IGCResNet, ResNet20
 from keras_mg.datasets import Images, MeanImage, Normalizer, SetEpoch, ShiftAndFlip
-from keras_mg.recipes import InterruptedRunError, data, get_recipe, train
+from keras_mg.recipes import (
+    InterruptedRunError,
+    StepDecay,
+    data,
+    evaluate,
+    get_recipe,
+    train,
+)
+from keras_mg.recipes._callbacks import Goal, goal_of
 from keras_mg.recipes.train import trainable_parameters
 from keras_mg.training import Checkpoint
 
@@ -36,7 +46,10 @@ FITTED = RECIPE.changed(
         "data.sampling": "replacement",
     }
 )
-TRAINED = ["history.csv", "model.keras", "preprocessing.npz", "result.json"]
+TRAINED = [
+    *("best.keras", "curves.png", "history.csv", "model.keras", "preprocessing.npz"),
+    "result.json",
+]
 
 
 def images(count, seed):
@@ -207,13 +220,13 @@ def test_a_run_that_ends_while_it_is_measured_is_not_trained_again(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "save", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run(tmp_path)
+            run(tmp_path, validation_fraction=0.0)
     steps = []
     step = keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda *a: steps.append(a) or step(*a))
-    result = run(tmp_path)
+    result = run(tmp_path, validation_fraction=0.0)
     assert not steps
-    assert names(tmp_path) == TRAINED
+    assert names(tmp_path) == sorted(set(TRAINED) - {"best.keras"})
     assert len(result["history"]) == EPOCHS
 
 
@@ -268,6 +281,72 @@ def test_other_settings_do_not_resume(tmp_path, interrupt):
         with pytest.raises(InterruptedRunError, match=message):
             run(tmp_path, **changes)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_best_model_is_that_of_the_best_epoch(tmp_path):
+    # The rate rises from epoch to epoch until nothing is learned any more.
+    recipe = RECIPE.changed({"schedule": StepDecay(1e-9, warmup_steps=8, warmup_learning_rate=0.1)})
+    result = run(tmp_path, recipe)
+    best = result["best"]
+    rows = [row["val_accuracy"] for row in result["history"]]
+    assert best["by"] == "val_accuracy"
+    assert best["val_accuracy"] == max(rows)
+    assert best["epoch"] == rows.index(max(rows))
+    model = keras.saving.load_model(tmp_path / "best.keras")
+    assert int(model.optimizer.iterations) == 4 * (best["epoch"] + 1)
+    again = evaluate(tmp_path, tmp_path / "best.keras", split="validation")
+    assert again["figures"]["accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
+
+
+def test_goals():
+    rows = [{"epoch": i, "val_loss": v} for i, v in enumerate([2.0, float("nan"), 1.0, 1.0])]
+    lowest = goal_of(dataclasses.replace(RECIPE, metrics=()))
+    assert lowest.best(rows)["epoch"] == 2
+    assert lowest.best(rows[1:2]) is None
+    assert goal_of(RECIPE).figure == "val_accuracy"
+    assert Goal("val_loss", 1).best(rows)["epoch"] == 0
+
+
+def test_files_of_another_run_do_not_stay(tmp_path):
+    (tmp_path / "best.keras").write_bytes(b"of an earlier run")
+    run(tmp_path, validation_fraction=0.0)
+    assert names(tmp_path) == sorted(set(TRAINED) - {"best.keras"})
+
+
+@pytest.mark.parametrize(("terminal", "verbose"), [(True, 1), (False, 2)])
+def test_a_bar_is_for_terminals(tmp_path, monkeypatch, terminal, verbose):
+    asked = []
+
+    def fit(self, *args, **kwargs):
+        asked.append(kwargs["verbose"])
+        raise ValueError("no more")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    with pytest.raises(ValueError, match="no more"):
+        run(tmp_path, verbose="auto")
+    assert asked == [verbose]
+
+
+def test_logs_for_tensorboard(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = run(tmp_path, tensorboard=True)
+    for part, prefix in (("train", ""), ("validation", "val_")):
+        events = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / part))
+        events.Reload()
+        losses = [row[f"{prefix}loss"] for row in result["history"]]
+        assert [each.value for each in events.Scalars("loss")] == pytest.approx(losses)
+        assert [each.step for each in events.Scalars("loss")] == [1, 2, 3, 4]
+
+
+def test_missing_tensorboard_is_noticed_before_training(tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else real(name)
+    )
+    with pytest.raises(ImportError, match=r'not installed: pip install "keras-mg\[tensorboard\]"'):
+        run(tmp_path, tensorboard=True)
+    assert not names(tmp_path)
 
 
 def test_without_validation(tmp_path):

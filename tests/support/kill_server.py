@@ -74,6 +74,8 @@ def _serve():
     from functools import partial
 
     import keras
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401 (the runs would each import it)
 
     from keras_mg.datasets import Images, MeanImage
     from keras_mg.datasets.images import load_images

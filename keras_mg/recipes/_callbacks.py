@@ -1,0 +1,72 @@
+"""What watches a run by a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_mg._files import replacing
+from keras_mg.recipes import _runs
+from keras_mg.recipes.recipe import Recipe
+from keras_mg.training.checkpoint import Checkpoint
+
+_WATCHED = 50  # steps from one look at the loss to the next: each look waits for the device
+
+
+class StopOnNaN(keras.callbacks.TerminateOnNaN):
+    """Looks at the loss every so many steps. It is the epoch's mean, so a NaN stays in it."""
+
+    def on_batch_end(self, batch, logs=None):
+        if batch % _WATCHED == 0:
+            super().on_batch_end(batch, logs)
+
+
+class WriteHistory(keras.callbacks.Callback):
+    """Writes history.csv after each epoch, of the rows that the checkpoint has."""
+
+    def __init__(self, path: Path, checkpoint: Checkpoint):
+        super().__init__()
+        self.path, self.checkpoint = path, checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        _runs.write_history(self.path, self.checkpoint.history)
+
+
+class Goal(NamedTuple):
+    """By which figure an epoch is better than another."""
+
+    figure: str
+    sign: int  # 1 where higher is better, -1 where lower is
+
+    def best(self, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The first of the best rows; None where there is none."""
+        seen = [row for row in rows if np.isfinite(row.get(self.figure, np.nan))]
+        return max(seen, key=lambda row: self.sign * row[self.figure]) if seen else None
+
+
+def goal_of(recipe: Recipe) -> Goal:
+    """The first metric on the validation data, or the loss where a recipe has no metric."""
+    if recipe.metrics:
+        return Goal(f"val_{recipe.metrics[0]().name}", 1)
+    return Goal("val_loss", -1)
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Saves the model after an epoch that is better than all before.
+
+    It stands before the checkpoint: killed between the two, the epoch is trained once more.
+    """
+
+    def __init__(self, path: Path, goal: Goal, checkpoint: Checkpoint):
+        super().__init__()
+        self.path, self.goal, self.checkpoint = path, goal, checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch, **(logs or {})}
+        if self.goal.best([*self.checkpoint.history, row]) is row:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as part:
+                self.model.save(part)

@@ -1,4 +1,4 @@
-"""`keras-mg evaluate` and `keras-mg predict`: a trained network on the data of its recipe."""
+"""`keras-mg evaluate`, `predict` and `summarize`: finished runs, and weights by a recipe."""
 
 from __future__ import annotations
 
@@ -122,6 +122,20 @@ def predict(
         jit_compile="auto" if jit_compile is None else jit_compile,
     )
     print(f"Written to {path.resolve()}")
+
+
+@app.command()
+def summarize(
+    folders: Annotated[list[str], typer.Argument(help="Folders of finished runs.")],
+    output_dir: Annotated[
+        str | None, typer.Option(help="Folder of summary.json and curves.png.  [default: none]")
+    ] = None,
+    window: Annotated[int, typer.Option(min=1, help="Epochs that a point averages.")] = 10,
+) -> None:
+    """Mean and standard deviation of several runs of one recipe, and their curves."""
+    from keras_mg import recipes
+
+    recipes.summarize(folders, output_dir, window, report=print)
 
 
 def _what(

@@ -11,6 +11,7 @@ from keras_mg.recipes.recipe import Recipe as Recipe
 from keras_mg.recipes.schedules import GeometricDecay as GeometricDecay
 from keras_mg.recipes.schedules import StepDecay as StepDecay
 from keras_mg.recipes.schedules import WarmUpCosine as WarmUpCosine
+from keras_mg.recipes.summary import summarize as summarize
 from keras_mg.recipes.train import FolderInUseError as FolderInUseError
 from keras_mg.recipes.train import InterruptedRunError as InterruptedRunError
 from keras_mg.recipes.train import RunStopped as RunStopped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import importlib.util
 import json
 import platform
 import tempfile
@@ -107,6 +108,30 @@ def finished(folder: Path, settings: Mapping) -> dict[str, Any] | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return result if same and whole else None
+
+
+def same_but_seed(one: Path, first: Mapping, other: Path, second: Mapping) -> None:
+    """Raises where the settings of two finished runs differ in more than the seed.
+
+    Raises:
+        ValueError: naming the settings.
+    """
+    parts = ("recipe", "images", "model", "trainable_parameters")
+    ours, theirs = (_flat({key: of[key] for key in parts}) for of in (first, second))
+    differing = [key for key in ours | theirs if ours.get(key) != theirs.get(key)]
+    if differing:
+        shown = ", ".join(f"{key} {ours.get(key)!r} and {theirs.get(key)!r}" for key in differing)
+        raise ValueError(f"{one} and {other} are not runs of one recipe: {shown}")
+
+
+def columns(rows: Sequence[Mapping]) -> dict[str, list[float]]:
+    """The rows of a history as a list of each figure."""
+    return {key: [row[key] for row in rows] for key in rows[0] if key != "epoch"}
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def forget(folder: Path) -> None:

@@ -62,19 +62,24 @@ def finished(recipe: Recipe, result: dict, folder: Path) -> str:
     """That there is nothing left to do."""
     return (
         f"{folder} holds this run, finished; {_figures(recipe, result)}.\n"
+        f"{_written(recipe, folder)}\n"
         f"Delete {folder / 'result.json'} to train it anew, or give another output folder."
     )
 
 
+def _written(recipe: Recipe, folder: Path) -> str:
+    files = [name for name in (*_runs.FILES, *recipe.pictures) if (folder / name).exists()]
+    return f"Written to {folder.resolve()}: {', '.join(files)}"
+
+
 def closing(recipe: Recipe, result: dict, folder: Path) -> str:
     """What was measured, and where it is."""
-    files = [name for name in (*_runs.FILES, *recipe.pictures) if (folder / name).exists()]
     lines = [
         f"After the last of {recipe.epochs} epochs, {_figures(recipe, result)}; "
         f"{result['seconds']:.0f} s.",
         "The saved model, loaded back, does the same (largest difference "
         f"{result['difference_after_reload']:g}).",
-        f"Written to {folder.resolve()}: {', '.join(files)}",
+        _written(recipe, folder),
     ]
     if recipe.remarks is not None:
         lines += ["", recipe.remarks(result)]

@@ -24,7 +24,27 @@ from keras_mg.recipes.recipe import Recipe
 SPLITS = ("test", "validation")
 
 
-def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict]:
+def read_result(folder: str | os.PathLike) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Args:
+        folder: the `output_dir` of `train`.
+
+    Raises:
+        ValueError: if it holds no finished run.
+    """
+    path = expand(folder) / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        parts = [result[key] for key in ("recipe", "test", "validation", "history", "seed")]
+        assert parts[0]["name"]
+        assert parts[3]
+    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
+        raise ValueError(f"{folder} holds no finished run: {path} cannot be read") from error
+    return result
+
+
+def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
     """The recipe of a finished run, with the values that were set, and its result.
 
     Args:
@@ -34,19 +54,14 @@ def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict]:
         ValueError: if it holds no finished run, or one of a recipe that is not among
             `list_recipes()`.
     """
-    path = expand(folder) / "result.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        record = result["recipe"]
-        name = record["name"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{folder} holds no finished run: {path} cannot be read") from error
-    recipe = get_recipe(name)
+    result = read_result(folder)
+    record = result["recipe"]
+    recipe = get_recipe(record["name"])
     recipe = recipe.changed(dict(_differing(recipe.record(), record)))
     if json.loads(json.dumps(recipe.record())) != record:
         raise ValueError(
-            f"The recipe of {folder} is not {name} with other values: give evaluate and predict "
-            "the recipe itself, and the weights"
+            f"The recipe of {folder} is not {recipe.name} with other values: give evaluate and "
+            "predict the recipe itself, and the weights"
         )
     return recipe, result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -112,7 +111,7 @@ def train(
     begun = time.perf_counter()
     folder = expand(output_dir)
     # What would stop a run after hours stops it here.
-    if recipe.pictures and importlib.util.find_spec("matplotlib") is None:
+    if recipe.pictures and not _runs.can_draw():
         raise ImportError(
             'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
             '[data]"'
@@ -270,13 +269,11 @@ def _measure(
         saved.append(BEST)
     for name, draw in recipe.pictures.items():
         draw(folder / name, model, data.test, figures)
-    draws = importlib.util.find_spec("matplotlib") is not None
-    if draws:
-        history = {key: [row[key] for row in rows] for key in rows[0] if key != "epoch"}
-        plot_history(folder / CURVES, history, title=recipe.name)
+    if _runs.can_draw():
+        plot_history(folder / CURVES, _runs.columns(rows), title=recipe.name)
     if data.fitted:
         _runs.write_arrays(folder / FITTED, data.fitted)
-    for name, written in ((BEST, best), (CURVES, draws), (FITTED, data.fitted)):
+    for name, written in ((BEST, best), (CURVES, _runs.can_draw()), (FITTED, data.fitted)):
         if not written:  # but there may be one of a run with other settings
             (folder / name).unlink(missing_ok=True)
     return {

@@ -119,7 +119,7 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test", "cv"]),  # the tests of keras-cv are skipped without it
+        ("tests", ["test", "cv", "tensorboard"]),  # their tests are skipped without them
         ("examples", ["data"]),
         ("applications", ["data"]),
     ],

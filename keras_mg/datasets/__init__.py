@@ -10,6 +10,8 @@ from keras_mg.datasets.digits import DigitScatterer as DigitScatterer
 from keras_mg.datasets.digits import ScatteredDigits as ScatteredDigits
 from keras_mg.datasets.digits import load_digits as load_digits
 from keras_mg.datasets.digits import split_digits as split_digits
+from keras_mg.datasets.image_folder import ImageFolder as ImageFolder
+from keras_mg.datasets.image_folder import TFDSPhotos as TFDSPhotos
 from keras_mg.datasets.images import Images as Images
 from keras_mg.datasets.images import load_images as load_images
 from keras_mg.datasets.images import split_validation as split_validation
@@ -18,6 +20,15 @@ from keras_mg.datasets.mnist_digits import load_mnist_digits as load_mnist_digit
 from keras_mg.datasets.normalization import ChannelStatistics as ChannelStatistics
 from keras_mg.datasets.normalization import MeanImage as MeanImage
 from keras_mg.datasets.normalization import Normalizer as Normalizer
+from keras_mg.datasets.photo_batches import PhotoBatches as PhotoBatches
+from keras_mg.datasets.photo_colors import ColorJitter as ColorJitter
+from keras_mg.datasets.photo_colors import HSLJitter as HSLJitter
+from keras_mg.datasets.photo_colors import PCALighting as PCALighting
+from keras_mg.datasets.photo_crops import CenterCrop as CenterCrop
+from keras_mg.datasets.photo_crops import RandomAreaCrop as RandomAreaCrop
+from keras_mg.datasets.photo_crops import RandomAspectCrop as RandomAspectCrop
+from keras_mg.datasets.photo_crops import TenCrops as TenCrops
+from keras_mg.datasets.photo_crops import ten_crops as ten_crops
 from keras_mg.datasets.prepare import prepare_dataset as prepare_dataset
 from keras_mg.datasets.scale_and_crop import ScaleAndCrop as ScaleAndCrop
 from keras_mg.datasets.set_epoch import SetEpoch as SetEpoch

@@ -1,8 +1,8 @@
-"""Small images with class labels: CIFAR-10, CIFAR-100, SVHN, MNIST, and digits without a download.
+"""Small images with class labels: CIFAR, SVHN, MNIST and its kin, and digits without a download.
 
-The first four come through tensorflow-datasets, which reads prepared folders in the array_record
-format without TensorFlow. The digits are the 1,797 real ones inside scikit-learn's wheel, enlarged
-to the size of a CIFAR image: a stand-in on which a recipe runs offline. They are no CIFAR, and
+All but the digits come through tensorflow-datasets, which reads prepared folders in the
+array_record format without TensorFlow. The digits are the 1,797 real ones inside scikit-learn's
+wheel, enlarged to the size of a CIFAR image: a stand-in on which a recipe runs offline. They are no CIFAR, and
 figures of one do not compare with figures of the other.
 """
 
@@ -44,7 +44,9 @@ DATASETS = {
     "cifar10": DataSet("cifar10", "train", (32, 32, 3), 10, True),
     "cifar100": DataSet("cifar100", "train", (32, 32, 3), 100, True),
     "svhn": DataSet("svhn_cropped", "train+extra", (32, 32, 3), 10, False),
+    "svhn_cropped": DataSet("svhn_cropped", "train", (32, 32, 3), 10, False),
     "mnist": DataSet("mnist", "train", (28, 28, 1), 10, False),
+    "fashion_mnist": DataSet("fashion_mnist", "train", (28, 28, 1), 10, True),
     "digits": DataSet(None, "train", (32, 32, 3), 10, False),
 }
 
@@ -58,9 +60,10 @@ def load_images(
     """A whole data set as uint8 arrays.
 
     Args:
-        dataset: "cifar10", "cifar100", "svhn", "mnist" or "digits". SVHN's training images are
-            those of `train` and `extra` together (604,388), as the papers use them. "digits" is
-            scikit-learn's set: 1,347 to train on and 450 others to test on.
+        dataset: "cifar10", "cifar100", "svhn", "svhn_cropped", "mnist", "fashion_mnist" or
+            "digits". The training images of "svhn" are those of `train` and `extra` together
+            (604,388), as the papers use them; "svhn_cropped" has the 73,257 of `train` alone.
+            "digits" is scikit-learn's set: 1,347 to train on and 450 others to test on.
         split: "train" or "test".
         data_dir: folder of prepared tensorflow-datasets; None is `TFDS_DATA_DIR` of the
             environment or `~/tensorflow_datasets`. Not used for "digits".
@@ -71,7 +74,7 @@ def load_images(
         `Images(images, labels)`.
 
     Raises:
-        ValueError: for an unknown `dataset` or `split`.
+        ValueError: for an unknown `dataset` or `split`, or a record of another shape or class.
         ImportError: if tensorflow-datasets (for "digits", scikit-learn) is not installed.
         FileNotFoundError: if the data set is not prepared in `data_dir`.
 
@@ -85,12 +88,21 @@ def load_images(
     one_of("split", split, SPLITS)
     if description.tfds_name is None:
         return _enlarged_digits(split)
-    source = _open(description, split, data_dir, download)
+    wanted = description.train if split == "train" else "test"
+    source = open_prepared(description.tfds_name, wanted, data_dir, download)
     images = np.empty((len(source), *description.image_shape), "uint8")
     labels = np.empty(len(source), "int64")
     for begin in range(0, len(source), _CHUNK):
         rows = range(begin, min(begin + _CHUNK, len(source)))
         for i, record in zip(rows, source.__getitems__(list(rows)), strict=True):
+            if record["image"].shape != description.image_shape or not (
+                0 <= record["label"] < description.classes
+            ):
+                raise ValueError(
+                    f"{dataset} must have images of shape {description.image_shape} and labels "
+                    f"from 0 to {description.classes - 1}. Received, record {i} of {wanted}: "
+                    f"shape {record['image'].shape}, label {record['label']}"
+                )
             images[i], labels[i] = record["image"], record["label"]
     return Images(images, labels)
 
@@ -152,8 +164,26 @@ def _enlarged_digits(split: str) -> Images:
     )
 
 
-def _open(description: DataSet, split: str, data_dir, download: bool):
-    name = description.tfds_name
+def open_prepared(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    decode: bool = True,
+):
+    """The records of a prepared tensorflow-data set, by their number.
+
+    Args:
+        name: in tensorflow-datasets, such as "cifar10" or "cluttered_mnist/seg".
+        split: such as "train", "train+validation" or "test[:100]".
+        data_dir: folder of prepared tensorflow-datasets; see `load_images`.
+        download: bool, whether what is missing may be downloaded. Defaults to False.
+        decode: bool, whether an `image` is an array, or stays a packed file. Defaults to True.
+
+    Raises:
+        ImportError: if tensorflow-datasets is not installed.
+        FileNotFoundError: if the data set is not prepared there; it says how to do that.
+    """
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -162,24 +192,38 @@ def _open(description: DataSet, split: str, data_dir, download: bool):
             'Install it with the extra `data`: pip install "keras-mg[data]"'
         ) from error
     folder = None if data_dir is None else os.path.expanduser(data_dir)
-    wanted = description.train if split == "train" else "test"
+    packed = {} if decode else {"decoders": {"image": tfds.decode.SkipDecoding()}}
     if download:
-        return tfds.data_source(name, split=wanted, data_dir=folder, download=True)
+        return tfds.data_source(name, split=split, data_dir=folder, download=True, **packed)
     try:
-        return tfds.data_source(name, split=wanted, data_dir=folder, download=False)
+        return tfds.data_source(name, split=split, data_dir=folder, download=False, **packed)
     # What tensorflow-datasets raises depends on what is missing: the folder, the array_record
     # format or a split of it.
     except (NotImplementedError, AssertionError, ValueError, OSError) as error:
-        made = ""
-        if name in ("mnist", "fashion_mnist"):
-            made = (
-                f" From its idx files: `keras-mg data prepare {name} --source-dir FOLDER "
-                f"--data-dir {folder or '...'}`."
-            )
         shown = folder or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
         raise FileNotFoundError(
-            f"{name} (split {wanted}) is not prepared in {shown} in the array_record format. "
-            "Prepare it, with access to the internet: "
-            f"`tfds build {name} --file_format=array_record --data_dir={shown}`, or call "
-            f"`load_images(..., download=True)`.{made}"
+            f"{name} (split {split}) is not prepared in {shown} in the array_record format. "
+            + _how_to_prepare(name, shown)
         ) from error
+
+
+def _how_to_prepare(name: str, folder: str) -> str:
+    if name.startswith("cluttered_mnist"):
+        return f"Make it: `keras-mg data prepare {name} --data-dir {folder}`."
+    way = (
+        "Prepare it, with access to the internet: "
+        f"`tfds build {name} --file_format=array_record --data_dir={folder}`, or call "
+        "`load_images(..., download=True)`."
+    )
+    if name in ("mnist", "fashion_mnist"):
+        way += (
+            f" From its idx files: `keras-mg data prepare {name} --source-dir FOLDER "
+            f"--data-dir {folder}`."
+        )
+    if name == "imagenet2012":
+        way += (
+            " It needs ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, from "
+            f"https://image-net.org after registration, in {folder}/downloads/manual. Unpacked "
+            "into a folder for each class, ImageNet is read by `ImageFolder` as it is."
+        )
+    return way

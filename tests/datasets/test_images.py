@@ -43,7 +43,9 @@ def fake_tfds(monkeypatch):
         ("cifar10", "cifar10", "train"),
         ("cifar100", "cifar100", "train"),
         ("svhn", "svhn_cropped", "train+extra"),
+        ("svhn_cropped", "svhn_cropped", "train"),
         ("mnist", "mnist", "train"),
+        ("fashion_mnist", "fashion_mnist", "train"),
     ],
 )
 def test_arrays_and_what_is_asked_for(fake_tfds, monkeypatch, dataset, name, train):
@@ -62,6 +64,31 @@ def test_home_is_expanded(fake_tfds, monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     load_images("cifar10", data_dir="~/sets")
     assert fake_tfds[0][2] == "/home/somebody/sets"
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "received"),
+    [
+        ((1, 1, 1), 3, r"record 7 of train: shape \(1, 1, 1\), label 3"),
+        ((28, 28, 3), 3, r"shape \(28, 28, 3\)"),
+        ((28, 28, 1), 10, r"shape \(28, 28, 1\), label 10"),
+        ((28, 28, 1), -1, "label -1"),
+    ],
+)
+def test_a_record_of_another_shape_or_class_is_refused(monkeypatch, image, label, received):
+    class Source(list):
+        def __getitems__(self, rows):
+            return [self[i] for i in rows]
+
+    records = Source({"image": np.zeros((28, 28, 1), "uint8"), "label": 0} for _ in range(9))
+    records[7] = {"image": np.zeros(image, "uint8"), "label": label}
+    module = types.ModuleType("tensorflow_datasets")
+    module.data_source = lambda name, split, data_dir, download: records
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+    with pytest.raises(
+        ValueError, match=r"mnist must have images of shape \(28, 28, 1\).*" + received
+    ):
+        load_images("mnist")
 
 
 @pytest.fixture

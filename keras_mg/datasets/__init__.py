@@ -15,6 +15,8 @@ from keras_mg.datasets.image_folder import TFDSPhotos as TFDSPhotos
 from keras_mg.datasets.images import Images as Images
 from keras_mg.datasets.images import load_images as load_images
 from keras_mg.datasets.images import split_validation as split_validation
+from keras_mg.datasets.keras_layers import LAYERS as LAYERS
+from keras_mg.datasets.keras_layers import apply_layers as apply_layers
 from keras_mg.datasets.mnist_digits import MNISTDigits as MNISTDigits
 from keras_mg.datasets.mnist_digits import load_mnist_digits as load_mnist_digits
 from keras_mg.datasets.normalization import ChannelStatistics as ChannelStatistics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_mg.datasets.augmentation import ShiftAndFlip
 from keras_mg.datasets.images import Images
+from keras_mg.datasets.keras_layers import apply_layers, one_hot
 from keras_mg.datasets.scale_and_crop import ScaleAndCrop
 from keras_mg.layers.arguments import one_of, positive_int, standardize_data_format
 
@@ -61,11 +62,14 @@ class AugmentedImages(keras.utils.PyDataset):
         data_format: "channels_last", "channels_first" or None for Keras's global setting.
         steps_per_epoch: int, another number of batches, where images are drawn with replacement.
             Defaults to None.
+        layers: augmentation layers of Keras for the pixels, after `augmentation` on "pixels" and
+            before they are normalised; see `apply_layers`. They need `classes`. Defaults to none.
+        classes: int, makes labels one-hot vectors of that length. Defaults to None.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Output shape:
         `(x, y)`: x as `preprocess_input` gives it, `(batch, height, width, channels)` or
-        `(batch, channels, height, width)`; y `(batch,)`.
+        `(batch, channels, height, width)`; y `(batch,)`, or `(batch, classes)`.
 
     Raises:
         ValueError: if the images are not uint8, 4D and as many as the labels, there is none, or an
@@ -92,6 +96,8 @@ class AugmentedImages(keras.utils.PyDataset):
         seed: int = 0,
         data_format: str | None = None,
         steps_per_epoch: int | None = None,
+        layers: Sequence[Callable[..., keras.layers.Layer]] = (),
+        classes: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -116,13 +122,19 @@ class AugmentedImages(keras.utils.PyDataset):
                 "steps_per_epoch is for images that are drawn with replacement. "
                 f"Received: steps_per_epoch={steps_per_epoch}, sampling={sampling!r}"
             )
+        # The rows of each class, one class after the other.
+        self._by_class = np.argsort(labels, kind="stable").astype("int32")
+        self._class_sizes = np.unique(labels, return_counts=True)[1]
+        self.layers = tuple(layers)
+        self.classes = None if classes is None else positive_int("classes", classes)
+        if self.layers and classes is None:
+            raise ValueError("layers mix labels, so they need classes. Received: classes=None")
+        if classes is not None:
+            labels = one_hot(labels, classes)
         self._count = len(labels)
         self._steps = positive_int(
             "steps_per_epoch", steps_per_epoch or math.ceil(self._count / self.batch_size)
         )
-        # The rows of each class, one class after the other.
-        self._by_class = np.argsort(labels, kind="stable").astype("int32")
-        self._class_sizes = np.unique(labels, return_counts=True)[1]
         self._images, self._labels = self._put(images), self._put(labels)
         self.epoch = 0
 
@@ -168,12 +180,16 @@ class AugmentedImages(keras.utils.PyDataset):
         begin = index % len(self) * self.batch_size
         places = slice(begin, begin + self.batch_size)
         rows = self._rows[places]
-        x = self._augment(self._images[rows], "pixels", places)
+        x, y = self._augment(self._images[rows], "pixels", places), self._labels[rows]
+        if self.layers:
+            # The 2 keeps this stream apart from those of the rows and of the augmentation.
+            words = [self.seed, self._epoch, 2, index % len(self)]
+            x, y = apply_layers(self.layers, x, y, words)
         x = self.preprocess_input(x, data_format="channels_last")
         x = self._augment(x, "normalized", places)
         if self.data_format == "channels_first":
             x = self._channels_first(x)
-        return x, self._labels[rows]
+        return x, y
 
     def _augment(self, x, stage: str, places: slice):
         if self.augmentation is None or self.augmentation.on != stage:

@@ -2,8 +2,8 @@
 
 All but the digits come through tensorflow-datasets, which reads prepared folders in the
 array_record format without TensorFlow. The digits are the 1,797 real ones inside scikit-learn's
-wheel, enlarged to the size of a CIFAR image: a stand-in on which a recipe runs offline. They are no CIFAR, and
-figures of one do not compare with figures of the other.
+wheel, enlarged to the size of a CIFAR image: a stand-in on which a recipe runs offline. They are no
+CIFAR, and figures of one do not compare with figures of the other.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_mg.datasets.image_folder import ImageFolder, TFDSPhotos
+from keras_mg.datasets.keras_layers import apply_layers, one_hot
 from keras_mg.layers.arguments import one_of, positive_int, standardize_data_format
 
 # Of ImageNet's pixels, red, green and blue from 0 to 255.
@@ -56,6 +57,9 @@ class PhotoBatches(keras.utils.PyDataset):
             `PCALighting`, `HSLJitter`. Defaults to none.
         flip: bool, whether an image is mirrored (left-right) with probability 1/2. Defaults to
             False.
+        layers: augmentation layers of Keras for whole batches, before they are normalised; see
+            `apply_layers`. They need `classes`. Defaults to none.
+        classes: int, makes labels one-hot vectors of that length. Defaults to None.
         mean: numbers from 0 to 255, subtracted from red, green and blue. Defaults to ImageNet's.
         std: numbers, by which they are divided. Defaults to ImageNet's.
         order: "shuffle", in an order of its own in every epoch, or "sequence". Defaults to
@@ -74,7 +78,7 @@ class PhotoBatches(keras.utils.PyDataset):
 
     Output shape:
         `(x, y)`: x float32 `(batch, size, size, 3)` (of `TenCrops` `(batch, 10, size, size, 3)`),
-        or with the channels before the height; y int64 `(batch,)`.
+        or with the channels before the height; y int64 `(batch,)`, or float32 `(batch, classes)`.
 
     Raises:
         ValueError: if an argument is not of its kind.
@@ -88,6 +92,8 @@ class PhotoBatches(keras.utils.PyDataset):
         batch_size: int = 64,
         colors: Sequence[Callable] = (),
         flip: bool = False,
+        layers: Sequence[Callable[..., keras.layers.Layer]] = (),
+        classes: int | None = None,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,
         order: Literal["shuffle", "sequence"] = "shuffle",
@@ -107,6 +113,10 @@ class PhotoBatches(keras.utils.PyDataset):
         if not hasattr(seed, "__index__") or not 0 <= seed < 2**64:
             raise ValueError(f"seed must be an integer from 0 to 2**64 - 1. Received: {seed!r}")
         self.photos, self.crop = photos, crop
+        self.layers = tuple(layers)
+        self.classes = None if classes is None else positive_int("classes", classes)
+        if self.layers and classes is None:
+            raise ValueError("layers mix labels, so they need classes. Received: classes=None")
         self.batch_size = positive_int("batch_size", batch_size)
         self.colors, self.flip = tuple(colors), flip
         self._factor = (1 / np.asarray(std, "float64")).astype("float32")
@@ -145,9 +155,15 @@ class PhotoBatches(keras.utils.PyDataset):
         if not kept:
             raise OSError(f"No photograph of batch {index} can be read.")
         x = np.stack([image for image, _ in kept])
+        y = np.array([label for _, label in kept], "int64")
+        if self.classes is not None:
+            y = one_hot(y, self.classes)
+        if self.layers:
+            x, y = apply_layers(self.layers, x, y, [self.seed, self.epoch, index % len(self)])
+            x = self._normalized(x)
         if self.data_format == "channels_first":
             x = np.ascontiguousarray(np.moveaxis(x, -1, -3))
-        return x, np.array([label for _, label in kept], "int64")
+        return x, y
 
     def _rows_of(self, batch: int) -> list[tuple[int, int]]:
         """The photographs of a batch, each with the pass over all of them that it belongs to."""
@@ -185,7 +201,7 @@ class PhotoBatches(keras.utils.PyDataset):
             x = change(x.astype("float32", copy=False), rng)
         if self.flip and rng.random() < 0.5:
             x = x[..., ::-1, :]
-        return self._normalized(x), photo.label
+        return x if self.layers else self._normalized(x), photo.label
 
     def _normalized(self, x: np.ndarray) -> np.ndarray:
         # By rows of all their channels: an inner loop of three numbers takes twice the time.

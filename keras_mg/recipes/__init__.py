@@ -7,6 +7,7 @@ from keras_mg.recipes.evaluation import predict as predict
 from keras_mg.recipes.evaluation import recipe_of as recipe_of
 from keras_mg.recipes.lookup import get_recipe as get_recipe
 from keras_mg.recipes.lookup import list_recipes as list_recipes
+from keras_mg.recipes.mixing import with_layers as with_layers
 from keras_mg.recipes.recipe import Recipe as Recipe
 from keras_mg.recipes.schedules import GeometricDecay as GeometricDecay
 from keras_mg.recipes.schedules import StepDecay as StepDecay

@@ -15,6 +15,7 @@ from keras_mg.datasets.augmented_images import SAMPLINGS
 from keras_mg.datasets.device_images import images_on
 from keras_mg.datasets.digits import NUM_CLASSES, ScatteredDigits
 from keras_mg.datasets.images import DATASETS, Images, load_images, split_validation
+from keras_mg.datasets.keras_layers import LAYERS
 from keras_mg.datasets.normalization import ChannelStatistics, MeanImage
 from keras_mg.datasets.scale_and_crop import ScaleAndCrop
 from keras_mg.datasets.whitening import ContrastAndZCA, make_preprocessing
@@ -49,6 +50,8 @@ class LabelledImages:
         sampling: how an epoch draws its images; see `AugmentedImages`. Defaults to "shuffle".
         steps_per_epoch: int, where it is not the images that decide; likewise.
         evaluation: what happens to the images that a network is measured on, or None.
+        layers: names of Keras's augmentation layers in `keras_mg.datasets.LAYERS`, for training.
+            Labels are one-hot vectors then; `with_layers` makes a recipe of it.
 
     Raises:
         ValueError: for another data set or sampling.
@@ -69,6 +72,7 @@ class LabelledImages:
     sampling: Literal["shuffle", "replacement", "balanced", "sequence"] = "shuffle"
     steps_per_epoch: int | None = None
     evaluation: ScaleAndCrop | None = None
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self):
         one_of("dataset", self.dataset, tuple(DATASETS))
@@ -116,8 +120,17 @@ class LabelledImages:
         test = load_images(self.dataset, "test", data_dir)
         normalizer = make_preprocessing(fitted) if fitted else self.preprocessing.fit(train.images)
 
+        classes = DATASETS[self.dataset].classes if self.layers else None
+
         def plain(images: Images):
-            return make(images, normalizer, _EVALUATION_BATCH, self.evaluation, sampling="sequence")
+            return make(
+                images,
+                normalizer,
+                _EVALUATION_BATCH,
+                self.evaluation,
+                sampling="sequence",
+                classes=classes,
+            )
 
         sizes = {
             "train": len(train.labels),
@@ -142,6 +155,8 @@ class LabelledImages:
                 self.sampling,
                 seed,
                 steps_per_epoch=self.steps_per_epoch,
+                layers=[LAYERS[one_of("layers", name, tuple(LAYERS))] for name in self.layers],
+                classes=classes,
             ),
             None if held is None else plain(held),
             plain(test),

@@ -1,5 +1,6 @@
 """Recipes with Keras's augmentation layers."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -33,7 +34,9 @@ def test_a_network_learns_from_mixed_digits(place):
     recipe = with_layers(get_recipe("mgnet-digits"), ["mix_up"])
     data = recipe.data.open(64, augment_on=place)
     model = MgNet((1, 1), filters=8, classes=10, classifier_activation=None)
-    model.compile("adam", recipe.loss(), metrics=[metric() for metric in recipe.metrics])
+    model.compile(
+        keras.optimizers.Adam(0.01), recipe.loss(), metrics=[metric() for metric in recipe.metrics]
+    )
     losses = model.fit(
         data.train, validation_data=data.validation, epochs=3, shuffle=False, verbose=0
     ).history["loss"]

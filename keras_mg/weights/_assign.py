@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_mg.weights._arrays import StoredArray, WeightsError
 
+VARIANCE = "moving_variance"
+"""How Keras calls the variable that batch norm takes the root of."""
 HEAD = "predictions"
 """The name that every constructor gives its classification layer."""
 
@@ -123,7 +125,8 @@ def assign(
         skip_mismatch: leave layers whose arrays do not fit as they are, with a warning.
 
     Raises:
-        WeightsError: an array is missing, left over or of another shape; shared arrays differ.
+        WeightsError: an array is missing, left over or of another shape; shared arrays differ;
+            an array holds no numbers that a network can have (see `_check_values`).
     """
     differences = ((pair, _difference(pair, arrays)) for pair in pairs)
     problems = [Difference(pair, text) for pair, text in differences if text is not None]
@@ -191,6 +194,7 @@ def _read_all(
 
 def _tensor(pair: Pair, value: np.ndarray, file: str) -> Any:
     """The value as the variable's backend and dtype hold it."""
+    _check_values(pair, value, file)
     # Backends know the machine's order of bytes alone.
     native = value.astype(value.dtype.newbyteorder("="), copy=False)
     try:
@@ -200,3 +204,32 @@ def _tensor(pair: Pair, value: np.ndarray, file: str) -> Any:
             f"{file}: array {pair.key!r} of type {value.dtype} does not convert to "
             f"{pair.variable.dtype} ({error}); the model was not changed."
         ) from error
+
+
+def _check_values(pair: Pair, value: np.ndarray, file: str) -> None:
+    """Raise for what the format allows and no trained network holds.
+
+    Whole numbers where the model has fractions (a quantised file), infinite and undefined numbers
+    (a run that diverged, a damaged file, numbers beyond float32), and negative variances.
+    """
+    if not value.size or not keras.backend.is_float_dtype(pair.variable.dtype):
+        return
+    array = f"{file}: array {pair.key!r} (for {pair.variable.path!r})"
+    if value.dtype.kind != "f":
+        raise WeightsError(
+            f"{array} holds numbers of type {value.dtype}; expected fractions. The model was not "
+            "changed."
+        )
+    limit = float(np.finfo(np.float32).max)
+    # One pass where all is well: the sum of numbers, one of which is not finite, is not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        good = bool(np.isfinite(value.sum(dtype=None if value.dtype.itemsize > 2 else np.float32)))
+        if not good or value.dtype.itemsize > 4:
+            good = bool((np.abs(value) <= limit).all())
+    if not good:
+        raise WeightsError(
+            f"{array} holds numbers that are infinite, undefined or beyond float32. The model was "
+            "not changed."
+        )
+    if pair.variable.path.endswith(f"/{VARIANCE}") and value.min() < 0:
+        raise WeightsError(f"{array} is a variance and negative. The model was not changed.")

@@ -10,22 +10,22 @@ Everything is little-endian:
             v3: u32 0xF993FACA, i32 storage type, u32 ndim, i64 dims  (NumPy shape rules)
             then i32 device type, i32 device number, i32 element type, the elements
 
-The file is memory-mapped, and no number in it is believed before it is compared with the bytes
-that are left: the memory used is bounded by the size of the file.
+No number in the file is believed before it is compared with the bytes that are left: the memory
+used is bounded by the size of the file. MXNet 2 writes `.npz` files: `_npz_files`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import mmap
-import os
 import struct
 from collections.abc import Iterator
 
+import ml_dtypes
 import numpy as np
 
-from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
+from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
+from keras_mg.weights._bounded import BoundedFile, check_arrays, open_bounded
 
 MAGIC = 0x112
 LAYOUTS = {0xF993FAC8: "v1", 0xF993FAC9: "v2", 0xF993FACA: "v3"}
@@ -37,6 +37,12 @@ DTYPES: dict[int, np.dtype] = {
     4: np.dtype("<i4"),
     5: np.dtype("i1"),
     6: np.dtype("<i8"),
+    7: np.dtype("?"),
+    8: np.dtype("<i2"),
+    9: np.dtype("<u2"),
+    10: np.dtype("<u4"),
+    11: np.dtype("<u8"),
+    12: np.dtype(ml_dtypes.bfloat16),
 }
 MAX_NDIM = 32
 MIN_ARRAY_BYTES = 20
@@ -45,16 +51,16 @@ PREFIXES = ("arg:", "aux:")
 
 
 class _Cursor:
-    """Reads numbers from a buffer; every error names the file, the offset and the thing."""
+    """Reads numbers from a file; every error names the file, the offset and the thing."""
 
-    def __init__(self, buffer: mmap.mmap, file: str) -> None:
-        self.buffer = buffer
-        self.file = file
+    def __init__(self, source: BoundedFile) -> None:
+        self.source = source
+        self.file = source.file
         self.offset = 0
 
     @property
     def left(self) -> int:
-        return len(self.buffer) - self.offset
+        return self.source.size - self.offset
 
     def fail(self, text: str, offset: int | None = None) -> WeightsError:
         return WeightsError(
@@ -72,9 +78,12 @@ class _Cursor:
         self.offset += count
         return begin
 
+    def take(self, count: int, what: str) -> bytes:
+        return self.source.read(self.skip(count, what), count, what)
+
     def numbers(self, form: str, what: str) -> tuple[int, ...]:
         form = "<" + form
-        return struct.unpack_from(form, self.buffer, self.skip(struct.calcsize(form), what))
+        return struct.unpack(form, self.take(struct.calcsize(form), what))
 
     def number(self, form: str, what: str) -> int:
         return self.numbers(form, what)[0]
@@ -106,14 +115,17 @@ def _read_array(cursor: _Cursor, what: str) -> StoredArray:
     dtype = DTYPES[kind]
     count = math.prod(shape)
     start = cursor.skip(count * dtype.itemsize, f"{what}: the data of shape {shape}, {dtype}")
-    buffer = cursor.buffer
+    source = cursor.source
 
     def read() -> np.ndarray:
-        # A copy, because elements need not lie on multiples of their size in the file, and the
-        # mapping is closed before the caller is done.
-        return np.frombuffer(buffer, dtype, count, start).reshape(shape).astype(dtype, copy=True)
+        if dtype == np.dtype("?"):
+            # A byte that is no truth value would make NumPy's comparisons go wrong.
+            return source.array(start, np.dtype("u1"), count, what).reshape(shape) != 0
+        values = source.array(start, dtype, count, what).reshape(shape)
+        return values if dtype.kind in NUMERIC_KINDS else values.astype(np.float32)
 
-    return StoredArray(shape, dtype, read)
+    stated = dtype if dtype.kind in NUMERIC_KINDS else np.dtype(np.float32)
+    return StoredArray(shape, stated, read)
 
 
 def _read_names(cursor: _Cursor, count: int) -> list[str]:
@@ -126,9 +138,9 @@ def _read_names(cursor: _Cursor, count: int) -> list[str]:
     for i in range(count):
         begin = cursor.offset
         length = cursor.number("Q", f"the length of name {i}")
-        start = cursor.skip(length, f"name {i}")
+        content = cursor.take(length, f"name {i}")
         try:
-            name = cursor.buffer[start : start + length].decode("utf-8")
+            name = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise cursor.fail(f"name {i} is not UTF-8 ({error.reason}).", begin) from error
         for prefix in PREFIXES:
@@ -149,15 +161,8 @@ def open_mxnet(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
     Raises:
         WeightsError: the file is cut short or damaged; the message has the offset.
     """
-    try:
-        with open(path, "rb") as stream:
-            if os.fstat(stream.fileno()).st_size == 0:
-                raise WeightsError(f"{file}: the file is empty.")
-            buffer = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise WeightsError(f"{file}: cannot be read ({error.strerror or error}).") from error
-    with buffer:
-        cursor = _Cursor(buffer, file)
+    with open_bounded(path, file) as source:
+        cursor = _Cursor(source)
         magic, reserved, count = cursor.numbers("3Q", "the file's header")
         if magic != MAGIC or reserved != 0:
             raise cursor.fail(f"{magic:#x}, {reserved:#x} where MXNet writes 0x112, 0x0.", 0)
@@ -169,4 +174,6 @@ def open_mxnet(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
         names = _read_names(cursor, count)
         if cursor.left:
             raise cursor.fail(f"{cursor.left} bytes follow the last name.")
-        yield dict(zip(names, arrays, strict=True))
+        found = dict(zip(names, arrays, strict=True))
+        check_arrays(found, source.size, file)
+        yield found

@@ -10,6 +10,7 @@ from keras_mg._files import expand
 from keras_mg.weights._arrays import PathLike, StoredArray
 from keras_mg.weights._keras_files import open_h5, open_keras
 from keras_mg.weights._mxnet_params import open_mxnet
+from keras_mg.weights._npz_files import open_npz
 from keras_mg.weights._safetensors_files import open_safetensors
 from keras_mg.weights._sniff import Format, detect
 from keras_mg.weights._torch_files import open_torch
@@ -18,6 +19,7 @@ OPENERS = {
     "weights.h5": open_h5,
     "keras": open_keras,
     "mxnet": open_mxnet,
+    "npz": open_npz,
     "torch": open_torch,
     "safetensors": open_safetensors,
 }

@@ -5,14 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import ml_dtypes
 import numpy as np
 
-from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
+from keras_mg.weights._arrays import (
+    NUMERIC_KINDS,
+    PathLike,
+    StoredArray,
+    WeightsError,
+    damage_is_an_error,
+)
+from keras_mg.weights._bounded import check_arrays, check_names, check_shape, open_bounded
 from keras_mg.weights._torch_files import plain_names
 
 DTYPES = {
-    "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "f4", "I64": "i8", "I32": "i4", "I16": "i2",
-    "I8": "i1", "U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8", "BOOL": "?",
+    name: np.dtype(kind)
+    for name, kind in {
+        "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16,
+        "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2,
+        "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+        "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+    }.items()
 }  # fmt: skip
 
 
@@ -30,31 +43,32 @@ def open_safetensors(path: PathLike, file: str) -> Iterator[dict[str, StoredArra
         raise ImportError(
             f"{file}: reading a .safetensors file needs the package: pip install safetensors"
         ) from error
-    import ml_dtypes  # noqa: F401 (makes "bfloat16" a NumPy type, which safetensors asks for)
-
-    try:
-        stream = safetensors.safe_open(path, framework="numpy")
-    except Exception as error:
-        raise WeightsError(f"{file}: not a readable .safetensors file ({error}).") from error
-
-    def stored(name: str) -> StoredArray:
-        part = stream.get_slice(name)
-        kind = part.get_dtype()
-        if kind not in DTYPES:
-            raise WeightsError(f"{file}: {name!r}: the element type {kind} is not supported.")
-
-        def read() -> np.ndarray:
-            try:
-                array = stream.get_tensor(name)
-            except Exception as error:
-                raise WeightsError(f"{file}: {name!r}: cannot be read ({error}).") from error
-            return array if array.dtype.kind in NUMERIC_KINDS else array.astype(np.float32)
-
-        return StoredArray(tuple(part.get_shape()), np.dtype(DTYPES[kind]), read)
-
-    with stream:
-        names = plain_names(stream.keys())
-        arrays = {plain: stored(name) for name, plain in names.items()}
+    with open_bounded(path, file) as source:
+        with damage_is_an_error(file, "not a readable .safetensors file"):
+            # All bytes: the library would map the file, which another process may cut short.
+            parts = dict(safetensors.deserialize(source.read(0, source.size, "the file")))
+        check_names(parts, file)
+        arrays = {
+            plain: _stored(parts[name], plain, file) for name, plain in plain_names(parts).items()
+        }
         if not arrays:
             raise WeightsError(f"{file}: the file holds no arrays.")
+        check_arrays(arrays, source.size, file)
         yield arrays
+
+
+def _stored(part: dict, name: str, file: str) -> StoredArray:
+    if part["dtype"] not in DTYPES:
+        raise WeightsError(f"{file}: {name!r}: the element type {part['dtype']} is not supported.")
+    dtype = DTYPES[part["dtype"]]
+    shape = check_shape(part["shape"], name, file)
+    plain = dtype.kind in NUMERIC_KINDS
+
+    def read() -> np.ndarray:
+        if dtype == np.dtype("?"):
+            # A byte that is no truth value would make NumPy's comparisons go wrong.
+            return np.frombuffer(part["data"], "u1").reshape(shape) != 0
+        array = np.frombuffer(part["data"], dtype).reshape(shape)
+        return array if plain else array.astype(np.float32)
+
+    return StoredArray(shape, dtype if plain else np.dtype(np.float32), read)

@@ -10,7 +10,7 @@ from typing import Literal
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._keras_files import KERAS_MEMBER
 
-Format = Literal["weights.h5", "keras", "mxnet", "torch", "safetensors"]
+Format = Literal["weights.h5", "keras", "mxnet", "npz", "torch", "safetensors"]
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MXNET_MAGIC = struct.pack("<QQ", 0x112, 0)
@@ -50,8 +50,11 @@ def detect(path: PathLike, file: str | None = None) -> Format:
                 return "safetensors"
             if head.startswith(MXNET_MAGIC[:8]):
                 raise WeightsError(f"{file}: offset 8: MXNet's reserved field is not 0.")
-    except OSError as error:
-        raise WeightsError(f"{file}: cannot be read ({error.strerror or error}).") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{file}: cannot be read ({reason}).") from error
     raise WeightsError(
         f"{file}: not a weights file that can be read (Keras .weights.h5 or .keras, .safetensors, "
         f"MXNet .params, PyTorch .pth); its first bytes are {head[:16]!r}."
@@ -68,7 +71,9 @@ def _detect_zip(path: PathLike, file: str) -> Format:
         return "keras"
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         return "torch"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
     raise WeightsError(
-        f"{file}: a zip archive that is neither a .keras file (no {KERAS_MEMBER!r}) nor a PyTorch "
-        f"one (no 'data.pkl'); its first members are {names[:4]}."
+        f"{file}: a zip archive that is neither a .keras file (no {KERAS_MEMBER!r}), a PyTorch "
+        f"one (no 'data.pkl') nor an .npz of arrays; its first members are {names[:4]}."
     )

@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parents[1] / "data" / "mxnet"
 LAYOUTS = ("v0", "v1", "v2", "v3")
 MAGIC = {"v1": 0xF993FAC8, "v2": 0xF993FAC9, "v3": 0xF993FACA}
 KINDS = {"f4": 0, "f8": 1, "f2": 2, "u1": 3, "i4": 4, "i1": 5, "i8": 6}
+KINDS |= {"b1": 7, "i2": 8, "u2": 9, "u4": 10, "u8": 11}
 
 
 def fixture(name):

@@ -9,6 +9,7 @@ import pytest
 
 from keras_mg.applications import IGC_L100M2, IGCPlain, IGCResNet18_C64
 from keras_mg.weights import WeightsError, head_classes, load, read_through
+from keras_mg.weights._keras_files import variable_paths
 from keras_mg.weights._opening import open_arrays
 from tests.weights.mxnet_writer import (
     LAYOUTS,
@@ -200,3 +201,74 @@ def test_an_array_that_does_not_convert_leaves_the_model(tmp_path, monkeypatch):
         load(model, path)
     monkeypatch.undo()
     assert_equal(model, before)
+
+
+def edited(tmp_path, end, change):
+    """A file whose array of a path's end is changed."""
+    path = tmp_path / "a.weights.h5"
+    model = randomize(small_net())
+    model.save_weights(path)
+    place = next(p for p, v in variable_paths(model)[0] if v.path.endswith(end))
+    with h5py.File(path, "r+") as file:
+        array = change(file[place][()])
+        del file[place]
+        file[place] = array
+    return path
+
+
+def broken(array, number):
+    array = array.astype(type(number))
+    array.flat[-1] = number
+    return array
+
+
+@pytest.mark.parametrize(
+    ("end", "change", "words"),
+    [
+        ("predictions/kernel", lambda a: a * np.float32("nan"), "infinite, undefined"),
+        ("predictions/bias", lambda a: broken(a, np.float32("inf")), "infinite, undefined"),
+        ("predictions/bias", lambda a: broken(a, np.float16("nan")), "infinite, undefined"),
+        ("predictions/bias", lambda a: broken(a, np.float64(1e300)), "beyond float32"),
+        ("moving_variance", lambda a: broken(a, np.float32(-1e-6)), "is a variance and negative"),
+        ("predictions/kernel", lambda a: a.astype("i4"), "type int32; expected fractions"),
+        ("predictions/kernel", lambda a: a > 1, "type bool; expected fractions"),
+    ],
+)
+def test_numbers_that_no_network_holds(tmp_path, end, change, words):
+    path = edited(tmp_path, end, change)
+    model = small_net()
+    before = values(model)
+    with pytest.raises(WeightsError, match=words):
+        load(model, path)
+    assert_equal(model, before)
+
+
+@pytest.mark.parametrize("number", [np.float32(3e38), np.float64(3e38), np.float16(6e4)])
+def test_large_numbers_are_numbers(tmp_path, number):
+    """Also where their sum is none."""
+    path = edited(tmp_path, "predictions/kernel", lambda a: np.full_like(a, number, type(number)))
+    model = load(small_net(), path)
+    np.testing.assert_array_equal(values(model)[-2], np.float32(number))
+
+
+@pytest.mark.parametrize("layout", ["params", "npz"])
+def test_a_file_cut_short_while_it_is_read_is_an_error(tmp_path, facts, layout):
+    """Where it was mapped, the process ended with SIGBUS."""
+    path = tmp_path / "x.params"
+    if layout == "npz":
+        with path.open("wb") as file:
+            np.savez(file, **weights(facts))
+    else:
+        write_fixture(path, facts, "v1")
+    with open_arrays(path, "x") as (_, arrays):
+        path.write_bytes(b"")
+        with pytest.raises(WeightsError, match="cut short"):
+            [array.read() for array in arrays.values()]
+
+
+def test_mxnets_npz(tmp_path, facts):
+    arrays = {f"arg:{name}": array for name, array in weights(facts).items()}
+    with (tmp_path / "x.params").open("wb") as file:
+        np.savez(file, **arrays)
+    model = IGC_L100M2(weights=tmp_path / "x.params", classifier_activation=None)
+    assert difference(logits_of(model, facts), np.array(facts["logits"])) <= TOLERANCE

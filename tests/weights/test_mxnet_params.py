@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keras_mg.weights import WeightsError
 from keras_mg.weights._mxnet_params import open_mxnet
-from tests.weights.mxnet_writer import LAYOUTS, array_bytes, file_bytes
+from tests.weights.mxnet_writer import KINDS, LAYOUTS, array_bytes, file_bytes
 
 RANDOM = np.random.default_rng(0)
 SMALL = {
@@ -38,7 +38,7 @@ def attempt(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "u1", "i4", "i1", "i8"])
+@pytest.mark.parametrize("dtype", KINDS)
 def test_all_layouts_and_types(tmp_path, layout, dtype):
     arrays = {name: (10 * array).astype(dtype) for name, array in SMALL.items()}
     path = tmp_path / "x.params"
@@ -46,8 +46,19 @@ def test_all_layouts_and_types(tmp_path, layout, dtype):
     got = read(path)
     assert list(got) == ["conv_weight", "bn_gamma", "bn_moving_mean"]
     for name, array in arrays.items():
-        assert got[name[4:]].dtype == array.dtype
+        assert got[name[4:]].dtype == array.dtype.str
         np.testing.assert_array_equal(got[name[4:]], array)
+
+
+def test_bfloat16(tmp_path):
+    """The upper half of each float32; MXNet's type 12."""
+    array = np.float32([1, -2.5, 3e38, 2**-126]).view("u4") >> 16
+    content = bytearray(file_bytes({"a": array.astype("u2")}, "v3"))
+    place = content.rindex(struct.pack("<i", KINDS["u2"]), 0, -array.size * 2 - 17)
+    content[place : place + 4] = struct.pack("<i", 12)
+    path = tmp_path / "x.params"
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path)["a"], (array << 16).view("f4"))
 
 
 def test_names_without_a_prefix(tmp_path):

@@ -52,8 +52,9 @@ FORMS = {
     "parallel": lambda net: {f"module.{k}": v for k, v in net.state_dict().items()},
     "compiled": lambda net: {f"_orig_mod.{k}": v for k, v in net.state_dict().items()},
     "wrapped": lambda net: {f"model.module._orig_mod.{k}": v for k, v in net.state_dict().items()},
-    "state_dict": lambda net: {"state_dict": dict(net.state_dict()), "best": 0.8},
-    "half": lambda net: {k: v.half().float() for k, v in net.state_dict().items()},
+    "state_dict": lambda net: {"state_dict": dict(net.state_dict()), "best": np.float64(0.8)},
+    "nested": lambda net: {"net": {"state_dict": net.state_dict()}, "args": {"lr": 0.1}},
+    "average": lambda net: {"epoch": 3, "state_dict_ema": net.state_dict()},
 }
 
 
@@ -64,7 +65,7 @@ def assert_same(model, net):
     assert np.abs(got - reference).max() / np.abs(reference).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("form", ["plain", "authors", "parallel", "state_dict"])
+@pytest.mark.parametrize("form", FORMS)
 def test_checkpoints_give_the_same_outputs(tmp_path, form, share):
     net = torch_net(share)
     path = tmp_path / "net.pth"
@@ -238,7 +239,11 @@ def test_the_checksums_of_a_zip_are_checked(tmp_path):
         ({"a": torch.ones(2, dtype=torch.complex64)}, "complex"),
         ({"a": torch.ones(1).expand(1 << 40)}, "states the shape (1099511627776,)"),
         ({"a": torch.ones(1, device="meta")}, "device meta"),
-        ({"model": {"model": {"model": {"a": torch.ones(1)}}}}, "expected a state dict"),
+        ({"model": {"model": {"model": {"model": {"model": 1}}}}}, "expected a state dict"),
+        (
+            {"theirs": {"a": torch.ones(1)}, "epoch": 1},
+            "the checkpoint's keys are 'theirs', 'epoch'",
+        ),
     ],
 )
 def test_what_is_no_state_dict(tmp_path, content, words):

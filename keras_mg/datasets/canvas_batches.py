@@ -84,6 +84,11 @@ class CanvasBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps_per_epoch
 
+    @property
+    def canvases(self) -> int:
+        """How many canvases an epoch has."""
+        return self._count if self._partial else len(self) * self.batch_size
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"Batch {index} of {len(self)} batches.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -95,6 +96,35 @@ class ImageFolder:
             labels += [label] * len(files)
         self.names = names
         self.labels = np.array(labels, "int64")
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[ImageFolder, ImageFolder]:
+        """Two parts with the same classes, of which the second has a fraction of each class.
+
+        Args:
+            fraction: float between 0 and 1, of each class; rounded to whole photographs.
+            seed: int; the same seed gives the same parts. Defaults to 0.
+
+        Raises:
+            ValueError: if a class would be empty in one of the parts.
+        """
+        rng = np.random.default_rng(seed)
+        second = np.zeros(len(self), bool)
+        for label, name in enumerate(self.class_names):
+            rows = rng.permutation(np.flatnonzero(self.labels == label))
+            count = round(fraction * len(rows))
+            if not 0 < count < len(rows):
+                raise ValueError(
+                    "Each class must have a photograph in both parts. Received: "
+                    f"fraction={fraction}, and {len(rows)} photographs of {name}"
+                )
+            second[rows[:count]] = True
+        return self._part(~second), self._part(second)
+
+    def _part(self, chosen: np.ndarray) -> ImageFolder:
+        part = copy.copy(self)
+        part.names = [self.names[i] for i in np.flatnonzero(chosen)]
+        part.labels = self.labels[chosen]
+        return part
 
     def __len__(self) -> int:
         return len(self.names)

@@ -19,7 +19,7 @@ def published_accuracy(network: partial[keras.Model], dataset: str) -> dict[str,
     """
     for figure in published_figures(network.func.__name__, **network.keywords):
         measured_on = (figure.dataset or "").lower().replace("-", "")  # "CIFAR-10" is cifar10
-        if measured_on == dataset and figure.metric in ("accuracy", "error"):
+        if measured_on == dataset and figure.metric in ("accuracy", "error", "top-1 error"):
             percent = figure.value if figure.metric == "accuracy" else 100 - figure.value
             return {"accuracy": round(percent / 100, 6)}
     return {}

@@ -11,6 +11,7 @@ import keras
 from keras_mg.datasets.keras_layers import LAYERS
 from keras_mg.layers.arguments import one_of
 from keras_mg.recipes.data import LabelledImages
+from keras_mg.recipes.photo_data import Photographs
 from keras_mg.recipes.recipe import Recipe
 
 LOSS = partial(keras.losses.CategoricalCrossentropy, from_logits=True)
@@ -45,7 +46,7 @@ def with_layers(recipe: Recipe, names: Sequence[str]) -> Recipe:
         one_of("names", name, tuple(LAYERS))
     if not names:
         return recipe
-    if not isinstance(recipe.data, LabelledImages):
+    if not isinstance(recipe.data, LabelledImages | Photographs):
         raise ValueError(
             f"Keras's layers mix images that have one label each. Received: {recipe.name}"
         )

@@ -11,7 +11,9 @@ import keras
 
 from keras_mg.layers.arguments import positive_int
 from keras_mg.recipes._changes import changed
+from keras_mg.recipes.canvas_data import ClutteredMNIST
 from keras_mg.recipes.data import DigitCanvases, LabelledImages
+from keras_mg.recipes.photo_data import Photographs
 from keras_mg.recipes.schedules import GeometricDecay, StepDecay, WarmUpCosine
 
 CROSS_ENTROPY = partial(keras.losses.SparseCategoricalCrossentropy, from_logits=True)
@@ -41,7 +43,7 @@ class Recipe:
     name: str
     source: str  # the publication, and the code that it was released with
     network: Callable[[], keras.Model]
-    data: LabelledImages | DigitCanvases
+    data: LabelledImages | DigitCanvases | ClutteredMNIST | Photographs
     epochs: int
     batch_size: int  # per step
     schedule: StepDecay | GeometricDecay | WarmUpCosine

@@ -9,38 +9,27 @@ nested layers too, and cannot drift from the installed Keras.
 from __future__ import annotations
 
 import contextlib
-import io
-import os
-import zipfile
 from collections.abc import Iterator
 
-import h5py
 import keras
+import ml_dtypes
 import numpy as np
 
 from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
+from keras_mg.weights._bounded import (
+    FLOOR,
+    MAX_EXPANSION,
+    BoundedFile,
+    check_arrays,
+    check_shape,
+    open_archive,
+    open_bounded,
+)
+from keras_mg.weights._hdf5 import Hdf5File, open_hdf5
 
 KERAS_MEMBER = "model.weights.h5"
-
-MAX_EXPANSION = 20
-"""A compressed member or data set may be at most this many times its bytes in the file (floats
-hardly compress), or `MAX_EXPANSION_FLOOR` bytes."""
-MAX_EXPANSION_FLOOR = 1 << 20
-
-HDF5_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What h5py raises when the library beneath it meets damaged structures."""
 
 
 class _NotingStore(private_keras.H5IOStore):
@@ -96,86 +85,46 @@ def variable_paths(model: keras.Model) -> tuple[list[tuple[str, keras.Variable]]
     return paths, layers
 
 
-def _not_a_weight(path: str) -> bool:
-    """True for what a `.keras` file holds beside the weights: optimizer, metrics, random state."""
-    return not path.startswith("layers/") or "/seed_generator" in path
-
-
-def _checked_dataset(file: str, group: h5py.Group, name: str, layer: str | None) -> StoredArray:
-    path = f"{group.name}/{name}".strip("/")
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise WeightsError(f"{file}: {path}: expected an array, found a {type(dataset).__name__}.")
-    if dataset.external or dataset.is_virtual:
+def _stored(opened: Hdf5File, number: int) -> StoredArray:
+    facts = opened.facts[number]
+    file, path, layer = opened.file, facts["path"], facts["layer"]
+    shape = check_shape(facts["shape"], path, file)
+    dtype = np.dtype(facts["dtype"])
+    bfloat16 = bool(facts["bfloat16"])
+    if bfloat16 and dtype.itemsize != 2:
         raise WeightsError(
-            f"{file}: {path}: its data lie in another file; a weights file must hold its own data."
+            f"{file}: {path}: noted as bfloat16, which has 2 bytes, and of type {facts['type']}."
         )
-    if dataset.shape is None:
-        raise WeightsError(f"{file}: {path}: the array has no shape.")
-    bfloat16 = dataset.attrs.get("dtype") == "bfloat16"
-    if dataset.dtype.kind not in NUMERIC_KINDS and not bfloat16:
+    if dtype.kind not in NUMERIC_KINDS and not bfloat16:
         raise WeightsError(
-            f"{file}: {path}: the array's type {dataset.dtype} is not a number type."
+            f"{file}: {path}: the array's type {facts['type']} is not a number type."
         )
-    nbytes = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
-    if nbytes > max(MAX_EXPANSION_FLOOR, MAX_EXPANSION * stored):
+    count = int(np.prod(shape, dtype=object))
+    nbytes, stored = count * dtype.itemsize, facts["stored"]
+    compressed = "expands" in facts
+    limit = max(FLOOR, MAX_EXPANSION * stored) if compressed else stored
+    if max(nbytes, facts.get("expands", 0)) > limit or (nbytes and not stored):
         raise WeightsError(
-            f"{file}: {path}: the array states the shape {dataset.shape} ({nbytes} bytes), and "
+            f"{file}: {path}: the array states the shape {shape} ({nbytes} bytes), and "
             f"the file holds only {stored} bytes for it."
         )
 
     def read() -> np.ndarray:
-        try:
-            values = dataset[()]
-        except HDF5_ERRORS as error:
-            raise WeightsError(f"{file}: {path}: the array cannot be read ({error}).") from error
-        values = np.asarray(values)
+        if facts.get("offset") is not None:
+            values = opened.source.array(facts["offset"], dtype, count, f"{path}: the array")
+        else:
+            answer, content = opened.read(number)
+            values = np.frombuffer(content, np.dtype(answer["dtype"]))
         if bfloat16:
-            import ml_dtypes
+            bits = values.view(values.dtype.str.replace("V", "u").replace("f", "u"))
+            values = bits.astype(np.uint16).view(ml_dtypes.bfloat16).astype(np.float32)
+        return values.reshape(shape)
 
-            bits = values.view(np.uint16) if values.dtype.itemsize == 2 else values
-            values = bits.view(ml_dtypes.bfloat16).astype(np.float32)
-        return values
-
-    dtype = np.dtype(np.float32) if bfloat16 else dataset.dtype
-    return StoredArray(tuple(dataset.shape), dtype, read, layer)
-
-
-def _collect(file: str, root: h5py.File) -> dict[str, StoredArray]:
-    arrays: dict[str, StoredArray] = {}
-    seen: set[int] = set()
-
-    def layer_name(group: h5py.Group) -> str | None:
-        """The name of a top-level layer: Keras notes it on the layer's own `vars` group."""
-        own = group.get("vars", getlink=True)
-        name = group["vars"].attrs.get("name") if isinstance(own, h5py.HardLink) else None
-        return name if isinstance(name, str) else None
-
-    def visit(group: h5py.Group, layer: str | None) -> None:
-        address = h5py.h5o.get_info(group.id).addr
-        if address in seen:
-            raise WeightsError(f"{file}: {group.name}: the group contains itself.")
-        seen.add(address)
-        for name in group:
-            if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
-                raise WeightsError(
-                    f"{file}: {group.name}/{name}: a link to another place; a weights file must "
-                    "hold its own data."
-                )
-            path = f"{group.name}/{name}".strip("/")
-            if group.get(name, getclass=True) is h5py.Group:
-                top = group.name == "/layers"
-                visit(group[name], layer_name(group[name]) if top else layer)
-            elif not _not_a_weight(path):
-                arrays[path] = _checked_dataset(file, group, name, layer)
-
-    visit(root, None)
-    return arrays
+    return StoredArray(shape, np.dtype(np.float32) if bfloat16 else dtype, read, layer)
 
 
 @contextlib.contextmanager
-def open_h5(source: PathLike | io.BytesIO, file: str) -> Iterator[dict[str, StoredArray]]:
+def open_h5(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
     """The weight arrays of a Keras `.weights.h5` file, by their paths in it.
 
     The arrays can be read inside the `with` block only. `file` is the name for messages.
@@ -183,27 +132,16 @@ def open_h5(source: PathLike | io.BytesIO, file: str) -> Iterator[dict[str, Stor
     Raises:
         WeightsError: a damaged file, one that Keras 3 did not write, links or external data.
     """
-    try:
-        root = h5py.File(source, "r")
-    except HDF5_ERRORS as error:
-        raise WeightsError(f"{file}: not a readable HDF5 file ({error}).") from error
-    with root:
-        try:
-            if "layer_names" in root.attrs or "model_weights" in root:
-                raise WeightsError(
-                    f"{file}: written by Keras 2 (`.h5`); load the model there or with "
-                    "`tf_keras`, and save it as `.weights.h5` with Keras 3."
-                )
-            arrays = _collect(file, root)
-        except WeightsError:
-            raise
-        except (*HDF5_ERRORS, RecursionError) as error:
-            raise WeightsError(f"{file}: damaged HDF5 file ({error}).") from error
-        if not arrays:
-            raise WeightsError(
-                f"{file}: holds no Keras weights (no array under `layers/`); its top groups are "
-                f"{sorted(root)[:8]}."
-            )
+    with open_bounded(path, file) as source, _arrays_of(source, source.size) as arrays:
+        yield arrays
+
+
+@contextlib.contextmanager
+def _arrays_of(source: BoundedFile, size: int) -> Iterator[dict[str, StoredArray]]:
+    with open_hdf5(source) as opened:
+        numbers = range(len(opened.facts))
+        arrays = {opened.facts[number]["path"]: _stored(opened, number) for number in numbers}
+        check_arrays(arrays, size, source.file)
         yield arrays
 
 
@@ -214,27 +152,11 @@ def open_keras(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
     Raises:
         WeightsError: a damaged archive, or one without `model.weights.h5`.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if KERAS_MEMBER not in archive.namelist():
-                raise WeightsError(f"{file}: the archive has no member {KERAS_MEMBER!r}.")
-            member = archive.getinfo(KERAS_MEMBER)
-            limit = max(MAX_EXPANSION_FLOOR, MAX_EXPANSION * os.path.getsize(path))
-            if member.file_size > limit:
-                raise WeightsError(
-                    f"{file}: {KERAS_MEMBER} states a size of {member.file_size} bytes, and the "
-                    f"file holds only {member.compress_size} for it."
-                )
-            with archive.open(member) as stream:
-                content = stream.read(member.file_size + 1)
-    except WeightsError:
-        raise
-    except Exception as error:
-        # zipfile raises a dozen kinds (BadZipFile, zlib.error, NotImplementedError,
-        # struct.error, RuntimeError for encrypted members, UnicodeDecodeError, ...).
-        raise WeightsError(f"{file}: not a readable .keras archive ({error}).") from error
-    with open_h5(io.BytesIO(content), f"{file}:{KERAS_MEMBER}") as arrays:
-        yield arrays
+    with open_bounded(path, file) as source, open_archive(source) as archive:
+        if KERAS_MEMBER not in archive.members:
+            raise WeightsError(f"{file}: the archive has no member {KERAS_MEMBER!r}.")
+        with _arrays_of(archive.part(KERAS_MEMBER), source.size) as arrays:
+            yield arrays
 
 
 def top_group(path: str) -> str:

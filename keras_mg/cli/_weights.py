@@ -70,11 +70,14 @@ def convert(
         classes = weights.head_classes(source, network=network)
         arguments |= {} if classes is None else {"classes": classes}
     model = getattr(applications, network)(weights=source, **arguments)
-    if suffix in EXPORT_SUFFIXES:
-        weights.export(model, path)
-    else:
-        with replacing(path) as temporary:
-            (model.save if suffix == ".keras" else model.save_weights)(temporary)
+    try:
+        if suffix in EXPORT_SUFFIXES:
+            weights.export(model, path)
+        else:
+            with replacing(path) as temporary:
+                (model.save if suffix == ".keras" else model.save_weights)(temporary)
+    except RuntimeError as error:  # what h5py and torch make of a full disk
+        raise Failure(f"{target}: cannot be written ({error})") from error
     print(f"{target}: {model.count_params():,} numbers of {network}")
 
 

@@ -12,10 +12,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from keras_mg._files import expand
@@ -26,6 +26,15 @@ MIRROR_VARIABLE = "KERAS_MG_WEIGHTS_MIRROR"
 """Folders or base addresses, separated by spaces, that are asked for a file first."""
 OFFLINE_VARIABLE = "KERAS_MG_OFFLINE"
 """Set to anything but an empty text, 0, false or no: nothing is fetched."""
+
+LIMIT_VARIABLE = "KERAS_MG_DOWNLOAD_LIMIT"
+"""Bytes that a file may have at most whose size is not known beforehand."""
+DEFAULT_LIMIT = 2 << 30
+
+LEAST_SPEED = 1024.0
+"""Bytes per second, on average over `PATIENCE`; a transfer that is slower is given up."""
+PATIENCE = 60.0
+"""Seconds."""
 
 ATTEMPTS = 4
 """Tries per address."""
@@ -100,6 +109,7 @@ def fetch(
     offline: bool | None = None,
     progress: bool = True,
     use_mirrors: bool = False,
+    size: int | None = None,
     check: Callable[[Path], object] = Path.stat,
 ) -> Path:
     """The file published at `address`, from the cache folder or fetched into it.
@@ -113,6 +123,8 @@ def fetch(
         offline: True never fetches; None asks the environment variable `KERAS_MG_OFFLINE`.
         progress: whether to show a progress bar.
         use_mirrors: whether to ask the addresses in `KERAS_MG_WEIGHTS_MIRROR` first.
+        size: the file's size in bytes, where it is known: no more is fetched. Otherwise the limit
+            is the environment variable `KERAS_MG_DOWNLOAD_LIMIT`, or 2 GiB.
         check: called with a fetched file before it is kept; what it raises is raised, and the file
             is thrown away (a log-in page that came in its place).
 
@@ -124,8 +136,11 @@ def fetch(
             folder cannot be written. No file with a wrong hash is left behind.
     """
     target = cache_folder(cache_dir) / filename
+    if target.is_dir():
+        raise DownloadError(f"{filename}: there is a folder in its place, {target}.")
     if _is_good(target, expected):
         return target
+    limit = size if size is not None else _limit()
     advice = (
         f"Put the file of {shown(address)}"
         + (f" ({expected})" if expected else "")
@@ -139,15 +154,40 @@ def fetch(
     addresses = [address]
     if use_mirrors:
         addresses = [f"{base}/{filename}" for base in mirrors()] + addresses
+    part = target.with_name(target.name + ".part")
     with _locked(target, advice):
         if _is_good(target, expected):
             return target
-        _fetch_first(addresses, target, expected, progress, advice, check)
+        try:
+            _fetch_first(addresses, target, expected, progress, limit, advice, check)
+        except OSError as error:
+            _remove(part)
+            raise DownloadError(
+                f"{target.name}: cannot be written to {target.parent} "
+                f"({error.strerror or error}); the part that was fetched is removed."
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                if not part.stat().st_size:  # nothing to go on from
+                    part.unlink()
     return target
 
 
 class _SourceError(Exception):
-    """An address that is none, or a `file://` one that cannot be read."""
+    """An address from which nothing can be had, now and later."""
+
+
+class _Slow(Exception):
+    """A transfer slower than any connection that somebody would wait for."""
+
+
+def _limit() -> int:
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    if not text:
+        return DEFAULT_LIMIT
+    if not text.isascii() or not text.isdigit():
+        raise DownloadError(f"{LIMIT_VARIABLE} must be a number of bytes. Received: {text!r}")
+    return int(text)
 
 
 def _is_good(path: Path, expected: str | None) -> bool:
@@ -196,12 +236,13 @@ def _fetch_first(
     target: Path,
     expected: str | None,
     progress: bool,
+    limit: int,
     advice: str,
     check: Callable[[Path], object],
 ) -> None:
     failures = []
     for address in addresses:
-        failure = _fetch_one(address, target, expected, progress, check)
+        failure = _fetch_one(address, target, expected, progress, limit, check)
         if failure is None:
             return
         failures.append(f"{shown(address)}: {failure}")
@@ -215,6 +256,7 @@ def _fetch_one(
     target: Path,
     expected: str | None,
     progress: bool,
+    limit: int,
     check: Callable[[Path], object],
 ) -> str | None:
     """Fetch to `target`; return None, or why it did not work."""
@@ -226,12 +268,14 @@ def _fetch_one(
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(RETRY_WAIT * attempt)
-        # Without a hash nothing would tell two halves of different files from one file.
-        resume = expected is not None and part.is_file()
         try:
+            if part.is_symlink():  # what it points to is not ours to write to
+                part.unlink()
+            # Without a hash nothing would tell two halves of different files from one file.
+            resume = expected is not None and part.is_file()
             with open(part, "r+b" if resume else "wb") as stream:
                 stream.seek(0, os.SEEK_END)
-                _transfer(address, stream, progress)
+                _transfer(address, stream, progress, limit)
         except _SourceError as error:
             _remove(part)
             return str(error)
@@ -246,18 +290,15 @@ def _fetch_one(
             if code == requests.codes.requested_range_not_satisfiable:
                 _remove(part)
             continue
+        except _Slow:
+            failure = f"it came slower than {LEAST_SPEED:g} bytes per second"
+            continue
         except ValueError as error:  # of requests, of urllib3; their texts may hold a password
             _remove(part)
             return f"this is no valid address ({type(error).__name__})"
         except requests.exceptions.RequestException as error:
             failure = f"the transfer failed ({type(error).__name__}: {shown(str(error))})"
             continue
-        except OSError as error:
-            _remove(part)
-            raise DownloadError(
-                f"{target.name}: cannot be written to {target.parent} "
-                f"({error.strerror or error}); the part that was fetched is removed."
-            ) from error
         if expected is not None and not matches(part, expected):
             _remove(part)
             failure = f"the file there does not have the hash {expected}; it was thrown away"
@@ -280,7 +321,42 @@ def _fetch_one(
     return failure
 
 
-def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
+def _pieces(response, begin: int, limit: int) -> Iterator[bytes]:
+    """What a server sends, as it comes: no more than `limit` in all, and not too slowly."""
+    count, mark, since = begin, begin, time.monotonic()
+    # Not in whole chunks: a byte per second would be waited for until one is full.
+    read = getattr(response.raw, "read1", None) or response.raw.read  # urllib3 before 2.1
+    while piece := _received(read):
+        count += len(piece)
+        _check_size(count, limit)
+        yield piece
+        now = time.monotonic()
+        if now - since >= PATIENCE:
+            if count - mark < LEAST_SPEED * (now - since):
+                raise _Slow
+            mark, since = count, now
+
+
+def _received(read: Callable[[int], bytes]) -> bytes:
+    """The next bytes of a server, with the errors of requests."""
+    import requests
+    import urllib3
+
+    try:
+        return read(CHUNK)
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+
+
+def _check_size(count: int, limit: int) -> None:
+    if count > limit:
+        raise _SourceError(
+            f"it has more than {limit} bytes, the size that is published or, where none is, "
+            f"{LIMIT_VARIABLE}"
+        )
+
+
+def _transfer(address: str, stream: BinaryIO, progress: bool, limit: int) -> None:
     """Append to `stream` what `address` has from the stream's end on."""
     begin = stream.tell()
     try:
@@ -291,8 +367,12 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
         stream.seek(0)
         stream.truncate()
         source = Path(url2pathname(parts.path))
-        if not source.is_file():
-            raise _SourceError("there is no such file")
+        try:
+            if not source.is_file():
+                raise _SourceError("there is no such file")
+            _check_size(source.stat().st_size, limit)
+        except ValueError:  # a zero byte
+            raise _SourceError("this is no valid address") from None
         with source.open("rb") as content:
             shutil.copyfileobj(content, stream, CHUNK)
         return
@@ -303,10 +383,24 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
 
     def look_at(response, **_) -> None:
         responses.append(response)
+        if response.is_redirect:
+            there = urljoin(response.url, response.headers["location"])
+            if urlsplit(response.url).scheme == "https" and urlsplit(there).scheme != "https":
+                raise _SourceError("it leads from https to an address without")
+            return
+        start = begin
         # A server that does not know ranges answers 200 with the whole file.
         if response.status_code == 200:
+            start = 0
             stream.seek(0)
             stream.truncate()
+        if response.ok:
+            length = response.headers.get("content-length", "0")
+            if not length.isascii() or not length.isdigit():
+                raise _SourceError("it states a length that is no number")
+            _check_size(start + int(length), limit)
+            # What pooch asks for the content.
+            response.iter_content = lambda chunk_size: _pieces(response, start, limit)
 
     # An encoding would make the length in the header another than the file's.
     headers = {"Accept-Encoding": "identity"}
@@ -327,5 +421,5 @@ def _transfer(address: str, stream: BinaryIO, progress: bool) -> None:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
         path.unlink()

@@ -22,7 +22,8 @@ def parse_hub(text: str) -> tuple[str, str | None, str]:
         ('someone/net', 'v1', 'net.pth')
     """
     names = text.partition("://")[2].strip("/").split("/")
-    if len(names) < 2 or not all(names) or "@" in names[0]:
+    odd = any(name in ("", ".", "..") or "\\" in name or "\0" in name for name in names)
+    if len(names) < 2 or odd or "@" in names[0]:
         raise WeightsError(
             f"weights {shown(text)!r}: expected hf://owner/repository/file or hf://owner/repository."
         )
@@ -91,4 +92,4 @@ def fetch_from_hub(
     finally:
         if silence:
             utils.enable_progress_bars()
-    raise DownloadError(f"weights {text!r}: {reason}.")
+    raise DownloadError(f"weights {shown(text)!r}: {reason}.")

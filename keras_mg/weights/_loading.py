@@ -124,6 +124,7 @@ def _load_published(
         offline=offline,
         progress=progress,
         use_mirrors=True,
+        size=record.size,
     )
     load_file(model, path, file=f"{name} ({path})", skip_mismatch=skip_mismatch)
 

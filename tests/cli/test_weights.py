@@ -1,3 +1,7 @@
+import os
+from pathlib import Path
+
+import keras
 import pytest
 
 from keras_mg.applications import IGCPlain, MgNet
@@ -129,3 +133,47 @@ def test_verify_files(run, checkpoint, tmp_path):
     ]
     assert "offset" in lines[0]
     assert err == "keras-mg: error: 3 of 4 files cannot be read\n"
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_a_full_disk_leaves_nothing(run, tmp_path, checkpoint, monkeypatch, suffix, kind):
+    def fill(self, path, **_):
+        Path(path).write_bytes(b"half")
+        raise kind("Can't write data (No space left on device)")
+
+    monkeypatch.setattr(keras.Model, "save_weights", fill)
+    monkeypatch.setattr(keras.Model, "save", fill)
+    target = tmp_path / f"b{suffix}"
+    assert "No space left" in failed(run("weights", "convert", checkpoint, target, *PLAIN))
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.name]
+
+
+@pytest.mark.parametrize("path", ["~nosuch/a.h5", "a\0b"])
+def test_paths_that_are_none(run, path):
+    code, out, _ = run("weights", "verify", path)
+    assert code == 2
+    assert ": bad, " in out
+    failed(run("weights", "convert", path, "b.weights.h5", *PLAIN))
+
+
+@pytest.mark.parametrize("setting", ["depth=10000000000", "classes=1000000000000"])
+def test_settings_beyond_all_bounds(run, tmp_path, checkpoint, setting):
+    words = [*PLAIN, "--set", setting]
+    failed(run("weights", "convert", checkpoint, tmp_path / "b.weights.h5", *words))
+
+
+def test_a_pipe_is_judged_and_not_waited_for(run, tmp_path, checkpoint):
+    os.mkfifo(tmp_path / "pipe")
+    code, out, _ = run("weights", "verify", tmp_path / "pipe", checkpoint)
+    assert code == 2
+    assert "pipe: bad, is no file" in out
+    assert "good, mxnet" in out
+
+
+def test_ctrl_c(run, checkpoint, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_mg.weights.read_through", stop)
+    assert run("weights", "verify", checkpoint) == (130, "", "")

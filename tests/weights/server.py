@@ -14,7 +14,8 @@ class Host:
         files: path -> content.
         behave: "well"; "cut" (half of the content, once), "always cut", "slow", "wrong" (other
             bytes), "no ranges" (cut once, and always the whole), "missing" (404), "busy" (503
-            once), "silent" (never answers).
+            once), "silent" (never answers), "endless" (more and more), "trickle" (one byte at a
+            time), "odd length" (a length that is no number), "to http" (redirects there).
     """
 
     def __init__(self, files, behave="well"):
@@ -38,6 +39,19 @@ class Host:
             return
         if behave == "silent":
             time.sleep(2)
+            return
+        if behave == "odd length":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "abc")
+            handler.end_headers()
+            return
+        if behave in ("endless", "trickle"):
+            handler.send_response(200)
+            handler.end_headers()
+            for _ in range(1000):
+                handler.wfile.write(bytes(1 if behave == "trickle" else 1 << 16))
+                handler.wfile.flush()
+                time.sleep(0.01 if behave == "trickle" else 0)
             return
         if behave == "wrong":
             content = bytes(len(content))

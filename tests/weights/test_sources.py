@@ -151,3 +151,15 @@ def test_a_log_in_page_is_not_kept(tmp_path, trained):
         model = load(small_net(), f"{base}/{name}", **quiet(tmp_path))
     assert_equal(model, values(trained[0]))
     assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+@pytest.mark.parametrize("text", ["a\0b.h5", "~nosuchuser/a.h5", "file:///a%00b", "http://a\0b/c"])
+def test_paths_that_are_none(tmp_path, text):
+    with pytest.raises(WeightsError):
+        find_source(text, "net", cache_dir=tmp_path, progress=False, offline=True)
+
+
+@pytest.mark.parametrize("path", ["a/b/../../c/d", "a/b/./c", "a/b//c", "../b/c", "a/b\\..\\c"])
+def test_an_address_of_the_hub_stays_in_its_repository(path):
+    with pytest.raises(WeightsError, match="expected hf://owner/repository"):
+        find_source(f"hf://{path}", "net")

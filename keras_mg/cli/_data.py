@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from keras_mg.cli._shared import say
+
 app = typer.Typer()
 
 
@@ -53,4 +55,4 @@ def prepare(
     """Make a data set where training finds it; the folder appears when it is complete."""
     from keras_mg.datasets.prepare import prepare_dataset
 
-    prepare_dataset(name, data_dir, source.value, source_dir, seed, workers, report=print)
+    prepare_dataset(name, data_dir, source.value, source_dir, seed, workers, report=say)

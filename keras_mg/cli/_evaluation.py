@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_mg.cli._shared import Failure, parse_settings
+from keras_mg.cli._shared import Failure, parse_settings, say
 
 if TYPE_CHECKING:
     from keras_mg.recipes import Recipe
@@ -81,7 +81,7 @@ def evaluate(
         data_dir=data_dir,
         preprocessing=preprocessing,
         jit_compile="auto" if jit_compile is None else jit_compile,
-        report=print,
+        report=say,
     )
 
 
@@ -135,7 +135,7 @@ def summarize(
     """Mean and standard deviation of several runs of one recipe, and their curves."""
     from keras_mg import recipes
 
-    recipes.summarize(folders, output_dir, window, report=print)
+    recipes.summarize(folders, output_dir, window, report=say)
 
 
 def _what(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_mg.cli._shared import Failure, Stopped, parse_settings
+from keras_mg.cli._shared import Failure, Stopped, parse_settings, say
 
 app = typer.Typer()
 
@@ -136,7 +136,7 @@ def train(
             verbose="auto" if verbose is None else verbose,
             save_every_steps=save_every_steps,
             tensorboard=tensorboard,
-            report=print,
+            report=say,
         )
     except (FloatingPointError, RuntimeError) as error:
         raise Failure(str(error)) from error

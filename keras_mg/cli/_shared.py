@@ -34,6 +34,11 @@ class Stopped(Exception):
         self.code = code
 
 
+def say(text: str) -> None:
+    """Print now, also into a file that somebody follows."""
+    print(text, flush=True)
+
+
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """`["classes=10", "dtype=bfloat16"]` -> `{"classes": 10, "dtype": "bfloat16"}`."""
     parsed = {}

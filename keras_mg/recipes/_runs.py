@@ -9,6 +9,7 @@ import importlib.util
 import json
 import platform
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -61,10 +62,14 @@ def folder_of_one_run(folder: Path, names: Sequence[str]) -> Iterator[list[str]]
         raise FolderInUseError(
             f"Another run writes to {folder}: wait until it ends, or give another output folder."
         ) from None
+    except NotImplementedError:  # of older filelock
+        warnings.warn(
+            f"The file system of {folder} has no locks: a second run in it is not noticed.",
+            stacklevel=4,
+        )
     except OSError as error:
         raise OSError(f"Cannot write to the output folder {folder}: {error}") from error
-    with lock:
-        lock.release()  # `with` holds it
+    try:
         for name in names:
             if (folder / name).is_dir():
                 raise IsADirectoryError(
@@ -72,6 +77,8 @@ def folder_of_one_run(folder: Path, names: Sequence[str]) -> Iterator[list[str]]
                 )
         remove_partial(folder)
         yield [name for name in names if (folder / name).exists()]
+    finally:
+        lock.release()
 
 
 def compare(folder: Path, settings: Mapping, earlier: Mapping, part: bool = False) -> None:

@@ -3,7 +3,9 @@
 import dataclasses
 import importlib.util
 import json
+import signal
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -364,6 +366,27 @@ def test_divergence_leaves_no_model_and_nothing_to_resume(tmp_path):
         run(tmp_path, recipe)
     assert names(tmp_path) == ["history.csv", "model.keras"]
     assert (tmp_path / "model.keras").read_bytes() == b"of an earlier run"
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def acquire(self, *args, **kwargs):
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with pytest.warns(UserWarning, match="has no locks: a second run in it is not noticed"):
+        run(tmp_path, RECIPE.shortened(1))
+    assert names(tmp_path) == TRAINED
+
+
+def test_a_run_in_another_thread_leaves_signals_alone(tmp_path):
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(tmp_path, RECIPE.shortened(1))))
+    thread.start()
+    thread.join()
+    assert len(results) == 1
+    run(tmp_path, RECIPE.shortened(1))
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_models_that_do_not_fit(tmp_path):

@@ -107,6 +107,8 @@ def _serve():
         if "kill_after" in request or "kill_when" in request:
             pattern = request.get("kill_when")
             while pattern and not list(Path(request["folder"]).glob(pattern)):
+                if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    break  # it has ended without making such a file
                 time.sleep(0.002)
             time.sleep(request.get("kill_after", 0))
             os.kill(child, request.get("signal", signal.SIGKILL))

@@ -19,6 +19,7 @@ from keras_mg.metrics.tables import ClassTable, MapTable
 from keras_mg.recipes import _runs
 from keras_mg.recipes.data import Splits
 from keras_mg.recipes.lookup import get_recipe
+from keras_mg.recipes.mixing import with_layers
 from keras_mg.recipes.recipe import Recipe
 
 SPLITS = ("test", "validation")
@@ -57,6 +58,8 @@ def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
     result = read_result(folder)
     record = result["recipe"]
     recipe = get_recipe(record["name"])
+    if record["data"].get("layers"):
+        recipe = with_layers(recipe, record["data"]["layers"])
     recipe = recipe.changed(dict(_differing(recipe.record(), record)))
     if json.loads(json.dumps(recipe.record())) != record:
         raise ValueError(
@@ -122,7 +125,7 @@ def evaluate(
         mean_loss.update_state(loss(y, outputs), sample_weight=len(outputs))
         for metric in metrics:
             metric.update_state(y, outputs)
-        truth = keras.ops.convert_to_numpy(y)
+        truth = _truth(y)
         if truth.ndim == 1:
             table = ClassTable(outputs.shape[-1]) if table is None else table
             table.update(truth, outputs)
@@ -188,7 +191,7 @@ def predict(
     try:
         with replacing(target) as part, h5py.File(part, "w") as file:
             for y, outputs in _outputs(model, data):
-                truth = keras.ops.convert_to_numpy(y)
+                truth = _truth(y)
                 if truth.ndim == 1:
                     _append(file, "label", truth.astype("int64"))
                 else:
@@ -244,6 +247,12 @@ def _outputs(model: keras.Model, data: keras.utils.PyDataset) -> Iterator[tuple[
     for i in range(len(data)):
         x, y = data[i]
         yield y, model.predict_on_batch(x)
+
+
+def _truth(y) -> np.ndarray:
+    """Classes as integers, and maps as they are."""
+    truth = keras.ops.convert_to_numpy(y)
+    return truth.argmax(-1) if truth.ndim == 2 else truth
 
 
 def _channels_last(maps: np.ndarray) -> np.ndarray:

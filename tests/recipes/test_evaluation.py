@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 
 from keras_mg import weights
 from keras_mg.cli import main
-from keras_mg.recipes import evaluate, get_recipe, predict, recipe_of, train
+from keras_mg.recipes import evaluate, get_recipe, predict, recipe_of, train, with_layers
 
 DIGITS = get_recipe("resnet20-digits").shortened(1)  # statistics fitted to the training images
 CANVASES = (
@@ -82,6 +82,21 @@ def test_maps(canvases):
     assert set(again["figures"]) == {"mean_iu", "mean_accuracy", "script_mean_iu", "loss"}
     assert "confusion_matrix" not in again
     assert [row["map"] for row in again["per_class"]] == list(range(10))
+
+
+def test_a_run_with_mixed_images(tmp_path):
+    recipe = with_layers(get_recipe("mgnet-digits").shortened(1), ["mix_up"])
+    recipe = recipe.changed({"network.iterations": [1, 1], "network.filters": 4})
+    result = train(recipe, tmp_path, verbose=0)
+    again = evaluate(tmp_path)
+    for key, value in result["test"].items():
+        assert again["figures"][key] == pytest.approx(value, abs=1e-6)
+    assert again["figures"]["top_1"] == pytest.approx(result["test"]["accuracy"], abs=1e-6)
+    with h5py.File(predict(tmp_path, tmp_path / "a.h5")) as file:
+        assert file["label"].shape == (450,)
+    few = recipe.changed({"network.classes": 5})
+    with pytest.raises(ValueError, match="tells 5 classes apart. Received data of 10"):
+        train(few, tmp_path / "few", verbose=0)
 
 
 def test_weights_by_a_recipe(digits, tmp_path):

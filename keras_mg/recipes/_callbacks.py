@@ -1,4 +1,4 @@
-"""What watches a run by a recipe."""
+"""What watches a run by a recipe, and its data when it goes on."""
 
 from __future__ import annotations
 
@@ -70,3 +70,36 @@ class KeepBest(keras.callbacks.Callback):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(self.path) as part:
                 self.model.save(part)
+
+
+class Unread(keras.utils.PyDataset):
+    """Data whose first batches of one epoch are not made: they are not trained on.
+
+    In their place comes the batch after them.
+
+    Args:
+        data: with an `epoch`.
+        epoch: int, that a run goes on in.
+        steps: int, that have been trained on in it.
+    """
+
+    def __init__(self, data: Any, epoch: int, steps: int):
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self.data, self.place, self._next = data, (epoch, steps), None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int):
+        epoch, steps = self.place
+        if self.data.epoch != epoch or index >= steps:
+            return self.data[index]
+        if self._next is None:
+            self._next = self.data[min(steps, len(self) - 1)]
+        return self._next
+
+    def on_epoch_begin(self) -> None:
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.data.on_epoch_end()

@@ -18,7 +18,7 @@ import numpy as np
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.set_epoch import SetEpoch
 from keras_mg.recipes import _runs, _texts
-from keras_mg.recipes._callbacks import KeepBest, StopOnNaN, WriteHistory, goal_of
+from keras_mg.recipes._callbacks import KeepBest, StopOnNaN, Unread, WriteHistory, goal_of
 from keras_mg.recipes._runs import BEST, CURVES, FITTED
 from keras_mg.recipes._runs import FolderInUseError as FolderInUseError
 from keras_mg.recipes._runs import InterruptedRunError as InterruptedRunError
@@ -230,8 +230,11 @@ def _fit(
         # A grid that a block drops has been computed for nothing, and its weights get no
         # gradient: P-MG was published so, and its parameter count includes them.
         warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+        batches = data.train
+        if checkpoint.saved_step:
+            batches = Unread(batches, checkpoint.saved_epoch, checkpoint.saved_step)
         model.fit(
-            data.train,
+            batches,
             epochs=recipe.epochs,
             initial_epoch=checkpoint.saved_epoch,
             validation_data=data.validation,

@@ -21,7 +21,7 @@ from keras_mg.recipes import (
     get_recipe,
     train,
 )
-from keras_mg.recipes._callbacks import Goal, goal_of
+from keras_mg.recipes._callbacks import Goal, Unread, goal_of
 from keras_mg.recipes.train import trainable_parameters
 from keras_mg.training import Checkpoint
 
@@ -298,6 +298,31 @@ def test_the_best_model_is_that_of_the_best_epoch(tmp_path):
     assert int(model.optimizer.iterations) == 4 * (best["epoch"] + 1)
     again = evaluate(tmp_path, tmp_path / "best.keras", split="validation")
     assert again["figures"]["accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
+
+
+def test_batches_that_were_trained_on_are_not_made_again():
+    class Data(keras.utils.PyDataset):
+        epoch, made = 0, []
+
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            self.made.append((self.epoch, index))
+            return index
+
+        def on_epoch_end(self):
+            self.epoch += 1
+
+    unread = Unread(Data(), 1, 3)
+    assert len(unread) == 5
+    assert unread[0] == 0
+    unread.on_epoch_end()
+    unread.data.made.clear()
+    assert [unread[i] for i in range(5)] == [3, 3, 3, 3, 4]
+    assert unread.data.made == [(1, 3), (1, 3), (1, 4)]
+    unread.on_epoch_end()
+    assert [unread[i] for i in range(5)] == [0, 1, 2, 3, 4]
 
 
 def test_goals():

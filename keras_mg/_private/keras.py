@@ -106,6 +106,23 @@ NAMES = (
         parameters=("iterator", "data_batch"),
     ),
     Name(
+        *("keras.src.backend.common.masking", "get_keras_mask", _STEPS),
+        why="which time steps a prediction is masked in: losses and metrics leave them out",
+        watch="a public one",
+        parameters=("x",),
+    ),
+    Name(
+        *("keras.src.backend.common.masking", "set_keras_mask", _STEPS),
+        why="likewise",
+        watch="likewise",
+        parameters=("x", "mask"),
+    ),
+    Name(
+        *("keras.src.backend.common.global_state", "GLOBAL_STATE_TRACKER", _STEPS),
+        why="what Keras keeps per thread: a graph sets it, and another thread has none of it",
+        watch="graphs that leave the state of a thread alone",
+    ),
+    Name(
         *("optimizer", "_filter_empty_gradients", _STEPS),
         why="drops variables without gradient, with a warning that no graph can hold",
         watch="Optimizer.apply that takes None",
@@ -255,6 +272,9 @@ Functional = find("keras.src.models.functional", "Functional") or _functional_cl
 AutocastScope = find("keras.src.backend.common.variables", "AutocastScope")
 get_autocast_scope = find("keras.src.backend.common.variables", "get_autocast_scope")
 _get_global_attribute = find("keras.src.backend.common.global_state", "get_global_attribute")
+get_keras_mask = find("keras.src.backend.common.masking", "get_keras_mask")
+set_keras_mask = find("keras.src.backend.common.masking", "set_keras_mask")
+global_state = find("keras.src.backend.common", "global_state")
 get_data_adapter = find("keras.src.trainers.data_adapters", "get_data_adapter")
 global_seed_generator = find("keras.src.random.seed_generator", "global_seed_generator")
 pythonify_logs = find("keras.src.utils.python_utils", "pythonify_logs")
@@ -341,6 +361,25 @@ def track_loss(model, loss, samples: int) -> None:
 def clear_losses(model) -> None:
     """Forget the activity losses of the last call."""
     model._clear_losses()
+
+
+def masks_of(nest) -> list:
+    """The masks of the tensors in a nest, None where one has none."""
+    return [get_keras_mask(tensor) for tensor in keras.tree.flatten(nest)]
+
+
+def set_masks(nest, masks: list) -> None:
+    """Give the tensors in a nest the masks that `masks_of` has found."""
+    for tensor, mask in zip(keras.tree.flatten(nest), masks, strict=True):
+        if mask is not None:
+            set_keras_mask(tensor, mask)
+
+
+def prepare_thread() -> None:
+    """Let this thread have what Keras keeps per thread and a graph of another one reads."""
+    state = global_state.GLOBAL_STATE_TRACKER
+    if not hasattr(state, "name_scope_stack"):
+        state.name_scope_stack = []
 
 
 def filter_empty_gradients(optimizer, gradients, variables) -> None:

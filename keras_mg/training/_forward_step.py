@@ -10,37 +10,68 @@ from keras import tree
 
 from keras_mg._private import keras as private_keras
 from keras_mg.training._by_shape import MAX_SHAPES, ByShape, CannotCapture, Uncaptured
-from keras_mg.training._python_state import LAYER, PythonState
+from keras_mg.training._extent import Extent, Part
+from keras_mg.training._python_state import PythonState
 
 
 class Step:
-    """A part of a step as a graph, which is captured anew where Python attributes have changed.
+    """A part of a step as graphs, which are captured anew where Python attributes have changed.
+
+    `settled` has the callable for batches of a kind that has been met, where nothing needs to be
+    watched. Whoever runs a step looks there first, and calls `run` where there is none.
 
     Args:
         model: a Keras model on the torch backend.
         backend: the name of a `torch.compile` backend.
         training: whether it is a training step.
-        extent: how much of the step is in the graph, see `ForwardStep`.
+        extent: how much of the step is to be in the graph.
     """
 
-    def __init__(self, model: keras.Model, backend: str, training: bool, extent: int):
+    def __init__(self, model: keras.Model, backend: str, training: bool, extent: Extent):
         self.model = model
         self.backend = backend
         self.training = training
         self.extent = extent
+        self.settled: dict[tuple, Callable] = {}
+        self.last: tuple | None = None  # the key of the batch before
         self.graph: ByShape | Uncaptured = self._captured(extent)
         self.captures = 1
         self.moved = False  # whether a layer has changed in a step
         self.python_state = PythonState(model)
 
+    def key(self, batch: tuple) -> tuple:
+        """What tells batches of one graph from those of another."""
+        from keras_mg.training import _torch_graph as torch_graph
+
+        return torch_graph.describe(batch)
+
+    def run(self, key: tuple, batch: tuple):
+        """What the step gives for a batch, which may be the first of its kind.
+
+        Raises:
+            CannotCapture: where not even the network can be captured.
+        """
+        if self.python_state.parts:
+            return self._watched(key, batch)
+        result = self._largest_extent(key, batch)
+        graph = self.graph.compiled.get(key)
+        if graph is not None:
+            self.settled[key] = self._completed(self.extent, graph)
+        return result
+
     def _options(self) -> dict:
-        """Those of `compile_graph`."""
+        """Those of `torch_graph.capture`."""
         return {"training": self.training}
 
-    def _part(self, extent: int) -> Callable:
+    def _part(self, extent: Extent) -> Callable:
+        """What is captured."""
         return self._network
 
-    def _captured(self, extent: int) -> ByShape:
+    def _completed(self, extent: Extent, graph: Callable) -> Callable:
+        """A function of a batch that runs a graph, and what is not in it."""
+        return graph
+
+    def _captured(self, extent: Extent) -> ByShape:
         part = self._part(extent)
 
         def captured(*arguments):
@@ -54,39 +85,58 @@ class Step:
             return self.model(x, training=self.training)
         return self.model(x)
 
-    def _watched(self, run: Callable):
-        """What `run` returns, which runs the graph.
+    def _largest_extent(self, key: tuple, batch: tuple):
+        failure: CannotCapture | None = None
+        for extent in self.extent.and_smaller():
+            graph = self.graph if extent is self.extent else self._captured(extent)
+
+            def run(*arguments, graph=graph):
+                return graph.run(key, arguments, repeated=key == self.last)
+
+            try:
+                result = self._completed(extent, run)(*batch)
+            except CannotCapture as error:
+                failure = failure or error
+            else:
+                # A lesser extent is taken for good once it has worked where the larger one failed.
+                self.extent, self.graph = extent, graph
+                return result
+        assert failure is not None
+        raise failure
+
+    def _watched(self, key: tuple, batch: tuple):
+        """As `run`, where code of the user's may change its attributes.
 
         Attributes of one's own layers, losses and metrics are constants of a graph, and so is what
         its code makes of them.
         """
-        kind, part = self.python_state.changed(self.extent)
-        if kind is not None and isinstance(self.graph, ByShape):
+        part, changed = self.python_state.changed(self.extent)
+        if part is not None and isinstance(self.graph, ByShape):
             self.captures += 1
             if self.captures > MAX_SHAPES:
-                self._give_up(part, "between steps again and again")
+                self._give_up(changed, "between steps again and again")
             else:
                 self.graph = self._captured(self.extent)
-        result = run()
-        kind, part = self.python_state.changed(self.extent)
-        if kind is None or not isinstance(self.graph, ByShape):
+        result = self._largest_extent(key, batch)
+        part, changed = self.python_state.changed(self.extent)
+        if part is None or not isinstance(self.graph, ByShape):
             return result
-        if kind == LAYER and self.moved:
-            self._give_up(part, "in each step")
+        if part is not Part.NETWORK:
+            self.extent = self.extent.without(part)  # what counts in Python stays out of the graph
+        elif self.moved:
+            self._give_up(changed, "in each step")
             return result
-        if kind == LAYER:
-            self.moved = True  # perhaps only once, at its first batch
         else:
-            self.extent = kind + 1  # what counts in Python stays out of the graph
+            self.moved = True  # perhaps only once, at its first batch
         self.graph = self._captured(self.extent)
         return result
 
-    def _give_up(self, part, when: str) -> None:
+    def _give_up(self, changed, when: str) -> None:
         self.graph = Uncaptured(self._part(self.extent))
         warnings.warn(
-            f"jit_compile=True: {part!r} changes its Python attributes {when}, which a graph holds "
-            f"as constants, so forward passes of model '{self.model.name}' run eagerly. Numbers "
-            "that change belong in variables.",
+            f"jit_compile=True: {changed!r} changes its Python attributes {when}, which a graph "
+            f"holds as constants, so forward passes of model '{self.model.name}' run eagerly. "
+            "Numbers that change belong in variables.",
             stacklevel=2,
         )
 
@@ -105,36 +155,33 @@ class PredictStep(Step):
     def __init__(self, model: keras.Model, backend: str):
         # The weights that are constants of the graph, and what tells that they have changed.
         self.constants = [] if model.trainable_variables else list(model.weights)
-        self.versions: list | None = None
-        super().__init__(model, backend, training=False, extent=LAYER)
+        self.versions: tuple | None = None
+        super().__init__(model, backend, training=False, extent=Extent.NETWORK)
 
     def _options(self) -> dict:
         # Ordered weights are what a CPU's convolutions gain from.
         on_cpu = all(v.value.device.type == "cpu" for v in self.constants)
         return {"constant_weights": bool(self.constants) and on_cpu}
 
-    def run(self, x):
-        """The predictions for a batch.
-
-        Raises:
-            CannotCapture: where the network cannot be captured.
-        """
+    def key(self, batch: tuple) -> tuple:
         from keras_mg.training import _torch_graph as torch_graph
 
-        versions = torch_graph.versions(self.constants)
+        return super().key(batch), torch_graph.versions(self.constants)
+
+    def run(self, key: tuple, batch: tuple):
+        _, versions = key
         if self.versions is not None and versions != self.versions:
-            self.constants = versions = []
+            self.constants, versions = [], ()
+            self.settled.clear()
             if isinstance(self.graph, ByShape):
                 self.graph = self._captured(self.extent)
+            key = self.key(batch)
         self.versions = versions
-        return self._watched(lambda: self.graph.run(x))
+        return super().run(key, batch)
 
 
 class ForwardStep(Step):
     """Forward pass, loss and metrics of a training or test step, as much of it captured as can be.
-
-    Some losses and metrics of Keras (precision, AUC, hinge losses) need values on the host, so a
-    step has three extents: all three parts in the graph, all but the metrics, the network alone.
 
     Args:
         model: a Keras model on the torch backend.
@@ -143,10 +190,32 @@ class ForwardStep(Step):
     """
 
     def __init__(self, model: keras.Model, backend: str, training: bool):
-        super().__init__(model, backend, training, extent=0)
+        super().__init__(model, backend, training, extent=Extent.WHOLE_STEP)
 
-    def _part(self, extent: int) -> Callable:
-        return (self._all, self._network_and_loss, self._network)[extent]
+    def _part(self, extent: Extent) -> Callable:
+        return {
+            Extent.WHOLE_STEP: self._whole_step,
+            Extent.NETWORK_AND_LOSS: self._network_and_loss,
+            Extent.NETWORK: self._network_and_masks,
+        }[extent]
+
+    def _completed(self, extent: Extent, graph: Callable) -> Callable:
+        def with_metrics(x, y, sample_weight):
+            y_pred, masks, loss = graph(x, y, sample_weight)
+            private_keras.set_masks(y_pred, masks)
+            return loss, self._logs(x, y, y_pred, sample_weight)
+
+        def with_loss_and_metrics(x, y, sample_weight):
+            y_pred, masks = graph(x)
+            private_keras.set_masks(y_pred, masks)
+            loss = self._loss(x, y, y_pred, sample_weight)
+            return loss, self._logs(x, y, y_pred, sample_weight)
+
+        return {
+            Extent.WHOLE_STEP: graph,
+            Extent.NETWORK_AND_LOSS: with_metrics,
+            Extent.NETWORK: with_loss_and_metrics,
+        }[extent]
 
     def _loss(self, x, y, y_pred, sample_weight):
         loss = private_keras.compute_loss(self.model, x, y, y_pred, sample_weight, self.training)
@@ -157,46 +226,20 @@ class ForwardStep(Step):
         return self.model.optimizer.scale_loss(loss) if self.training else loss
 
     def _logs(self, x, y, y_pred, sample_weight):
-        y_pred = tree.map_structure(lambda t: t.detach(), y_pred)
-        return self.model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        detached = tree.map_structure(lambda t: t.detach(), y_pred)
+        private_keras.set_masks(detached, private_keras.masks_of(y_pred))
+        return self.model.compute_metrics(x, y, detached, sample_weight=sample_weight)
+
+    def _network_and_masks(self, x):
+        y_pred = self._network(x)
+        return y_pred, private_keras.masks_of(y_pred)
 
     def _network_and_loss(self, x, y, sample_weight):
         y_pred = self._network(x)
-        return y_pred, self._loss(x, y, y_pred, sample_weight)
+        loss = self._loss(x, y, y_pred, sample_weight)
+        return y_pred, private_keras.masks_of(y_pred), loss
 
-    def _all(self, x, y, sample_weight):
-        y_pred, loss = self._network_and_loss(x, y, sample_weight)
-        return loss, self._logs(x, y, y_pred, sample_weight)
-
-    def run(self, x, y, sample_weight):
-        """Loss and logs of a batch.
-
-        Raises:
-            CannotCapture: where not even the network can be captured.
-        """
-        return self._watched(lambda: self._largest_extent(x, y, sample_weight))
-
-    def _largest_extent(self, x, y, sample_weight):
-        failure: CannotCapture | None = None
-        for extent in range(self.extent, 3):
-            graph = self.graph if extent == self.extent else self._captured(extent)
-            try:
-                result = self._run(graph, extent, x, y, sample_weight)
-            except CannotCapture as error:
-                failure = failure or error
-            else:
-                # A lesser extent is taken for good once it has worked where the larger one failed.
-                self.extent, self.graph = extent, graph
-                return result
-        assert failure is not None
-        raise failure
-
-    def _run(self, graph: ByShape | Uncaptured, extent: int, x, y, sample_weight):
-        if extent == 0:
-            return graph.run(x, y, sample_weight)
-        if extent == 1:
-            y_pred, loss = graph.run(x, y, sample_weight)
-        else:
-            y_pred = graph.run(x)
-            loss = self._loss(x, y, y_pred, sample_weight)
+    def _whole_step(self, x, y, sample_weight):
+        y_pred = self._network(x)
+        loss = self._loss(x, y, y_pred, sample_weight)
         return loss, self._logs(x, y, y_pred, sample_weight)

@@ -9,9 +9,8 @@ import keras
 from keras import tree
 
 from keras_mg._private import keras as private_keras
+from keras_mg.training._extent import Extent, Part
 
-# Kinds of objects, by the extent of the graph from which on they are outside of it.
-METRIC, LOSS, LAYER = 0, 1, 2
 _KNOWN = ("keras", "keras_mg", "torch")
 _COLLECTIONS = (list, tuple, dict, set)
 
@@ -28,29 +27,26 @@ class PythonState:
 
     def __init__(self, model: keras.Model):
         layers = private_keras.flatten_layers(model)
-        parts: list[tuple[int, Any]] = [(LAYER, layer) for layer in layers]
-        parts += [(LOSS, loss) for loss in tree.flatten(getattr(model, "loss", None))]
-        parts += [(METRIC, metric) for metric in _all_metrics(model.metrics)]
-        self.parts = [(kind, part) for kind, part in parts if _is_foreign(part)]
+        parts: list[tuple[Part, Any]] = [(Part.NETWORK, layer) for layer in layers]
+        parts += [(Part.LOSS, loss) for loss in tree.flatten(getattr(model, "loss", None))]
+        parts += [(Part.METRICS, metric) for metric in _all_metrics(model.metrics)]
+        # Where they are several, the one that takes most out of a graph comes first.
+        self.parts = [(part, each) for part, each in parts if _is_foreign(each)]
         self.seen = self._read()
 
     def _read(self) -> list[dict]:
-        return [_numbers(part) for _, part in self.parts]
+        return [_numbers(each) for _, each in self.parts]
 
-    def changed(self, extent: int) -> tuple[int | None, Any]:
-        """The kind and the part of what a graph of this extent holds that has changed.
+    def changed(self, extent: Extent) -> tuple[Part | None, Any]:
+        """The part of a step in a graph of this extent, and what of it has changed.
 
         Since the last call of this method; `(None, None)` if nothing has.
         """
-        if not self.parts:
-            return None, None
         before, self.seen = self.seen, self._read()
-        changed = [
-            part
-            for part, old, new in zip(self.parts, before, self.seen, strict=True)
-            if part[0] >= extent and old != new
-        ]
-        return max(changed, key=lambda part: part[0]) if changed else (None, None)
+        for (part, each), old, new in zip(self.parts, before, self.seen, strict=True):
+            if part in extent and old != new:
+                return part, each
+        return None, None
 
 
 def _all_metrics(metrics: list) -> list:

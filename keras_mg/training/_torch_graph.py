@@ -105,16 +105,22 @@ def _capturing() -> Iterator[None]:
         yield
 
 
-def compile_graph(
+class _Unplanned(Exception):
+    """Torch captures by itself, outside of `_capturing`."""
+
+
+def capture(
     function: Callable,
+    arguments: tuple,
     backend: str = "inductor",
     training: bool = False,
     constant_weights: bool = False,
-) -> Callable:
-    """`function` as one graph per input signature.
+) -> tuple[Callable, Any]:
+    """`function` as one graph for arguments like these, and what it returns for them.
 
     Args:
         function: of tensors, and of nests of them.
+        arguments: of the first call.
         backend: the name of a `torch.compile` backend.
         training: whether the graph has a backward pass.
         constant_weights: whether the parameters that the function reads may become constants of the
@@ -122,11 +128,17 @@ def compile_graph(
             keeps the values of its first call, which must then be without gradients.
 
     Returns:
-        The compiled function. Its first call raises where the function cannot be captured as one
-        graph; nothing has run then.
+        The compiled function, and the result. Where torch has lost the graph later, or it does not
+        fit, calling the function raises an error that `is_gone` knows, before anything has run.
+
+    Raises:
+        Exception: where the function cannot be captured as one graph; nothing has run then.
     """
+    planned = True
 
     def finish(module, inputs, **options):
+        if not planned:
+            raise _Unplanned
         on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, torch.Tensor))
         if backend == "inductor" and training and on_cpu:
             options = {**options, "config_patches": _INDUCTOR_TRAINING_ON_CPU}
@@ -139,18 +151,10 @@ def compile_graph(
         backend=finish,
         options={"guard_filter_fn": _only_tensor_guards},  # torch empties this dictionary
     )
-    captured = False
-
-    def run(*arguments):
-        nonlocal captured
-        if captured:
-            return compiled(*arguments)
-        with _capturing(), torch_compiler.inductor_config.patch(freezing=constant_weights):
-            result = compiled(*arguments)
-        captured = True
-        return result
-
-    return run
+    with _capturing(), torch_compiler.inductor_config.patch(freezing=constant_weights):
+        result = compiled(*arguments)
+    planned = False
+    return compiled, result
 
 
 def capture_error(function: Callable, *inputs) -> Exception | None:
@@ -194,14 +198,28 @@ def _own_code(function: Callable) -> Callable:
     return copy
 
 
-def describe(nest) -> tuple:
-    """All that a graph of these tensors depends on: nesting, shapes, layouts, types and devices."""
+def describe(batch: tuple) -> tuple:
+    """All that a graph of a batch depends on.
+
+    Nesting, shapes, layouts, types and devices of its tensors, and what torch is to do with them.
+    """
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), _autocast(), _kind(batch)
+
+
+def _autocast() -> tuple:
+    if not torch.is_autocast_enabled("cpu") and not torch.is_autocast_enabled("cuda"):
+        return ()
+    kinds = ("cpu", "cuda")
+    return tuple((torch.is_autocast_enabled(k), torch.get_autocast_dtype(k)) for k in kinds)
+
+
+def _kind(nest) -> tuple:
     if isinstance(nest, torch.Tensor):
         return nest.shape, nest.stride(), nest.dtype, nest.device, nest.requires_grad
     if isinstance(nest, dict):
-        return (dict, *((key, describe(value)) for key, value in nest.items()))
+        return (dict, *((key, _kind(value)) for key, value in nest.items()))
     if isinstance(nest, (list, tuple)):
-        return (type(nest), *map(describe, nest))
+        return (type(nest), *map(_kind, nest))
     return type(nest), repr(nest)
 
 
@@ -233,6 +251,15 @@ def is_capture_error(error: Exception) -> bool:
     return isinstance(error, torch_compiler.TorchDynamoException)
 
 
+def is_gone(error: Exception) -> bool:
+    """Whether a graph has not run because torch would have had to capture it once more.
+
+    After `keras.utils.clear_session()` and `torch.compiler.reset()` torch knows no graph any more.
+    Warnings are errors where somebody has said so.
+    """
+    return is_capture_error(error) or isinstance(error, Warning)
+
+
 def match_layout(variables: Sequence, others: Sequence) -> None:
     """Store each of `others` with the strides of the variable that has its shape.
 
@@ -254,8 +281,8 @@ def match_layout(variables: Sequence, others: Sequence) -> None:
         tensor.data = laid_out.copy_(tensor.detach())
 
 
-def versions(variables: Sequence) -> list[tuple[int, int]]:
+def versions(variables: Sequence) -> tuple[tuple[int, int], ...]:
     """What changes when one of `variables` gets another value."""
     # Not `value`, which looks for scopes first: that takes a sixth of a small network's prediction.
     tensors = [private_keras.tensor_of(v) for v in variables]
-    return [(t.data_ptr(), private_torch.version(t)) for t in tensors]
+    return tuple((t.data_ptr(), private_torch.version(t)) for t in tensors)

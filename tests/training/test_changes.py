@@ -14,11 +14,11 @@ pytestmark = support.MARKS
 def test_a_shape_is_compiled_at_once_or_when_it_comes_twice_in_a_row():
     _, model = fit(plain, sgd, True)
     steps = model._compiled_steps
-    assert [tuple(key[1][0]) for key in steps.train_step.graph.compiled] == [(BATCH, 8, 8, 3)]
+    assert [tuple(key[-1][1][0]) for key in steps.train_step.graph.compiled] == [(BATCH, 8, 8, 3)]
     x, y = data()
     for _ in range(2):
         model.fit(x[:6], y[:6], batch_size=3, epochs=1, verbose=0)
-    assert [key[1][0][0] for key in steps.train_step.graph.compiled] == [BATCH, 3]
+    assert [key[-1][1][0][0] for key in steps.train_step.graph.compiled] == [BATCH, 3]
     before = unique_graphs()
     model.fit(x, y, batch_size=BATCH, epochs=3, verbose=0)
     assert unique_graphs() == before

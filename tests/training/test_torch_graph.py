@@ -43,8 +43,8 @@ def test_what_a_graph_writes_in_place_is_written():
 
     for backend in ("eager", "aot_eager"):
         state.zero_()
-        compiled = torch_graph.compile_graph(step, backend)
-        outputs = [compiled(torch.ones(2)).tolist() for _ in range(3)]
+        compiled, first = torch_graph.capture(step, (torch.ones(2),), backend)
+        outputs = [first.tolist(), *(compiled(torch.ones(2)).tolist() for _ in range(2))]
         assert outputs == [[1.0, 1.0], [3.0, 3.0], [7.0, 7.0]]
         assert state.tolist() == [7.0, 7.0]
 
@@ -53,7 +53,8 @@ def test_functions_of_one_source_do_not_share_graphs():
     def make(offset):
         return lambda x: x + offset
 
-    functions = [torch_graph.compile_graph(make(i), "eager") for i in range(20)]
+    x = torch.ones(2)
+    functions = [torch_graph.capture(make(i), (x,), "eager")[0] for i in range(20)]
     for i, function in enumerate(functions):
         assert torch.equal(function(torch.ones(2)), torch.ones(2) + i)
 

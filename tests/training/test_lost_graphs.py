@@ -1,0 +1,143 @@
+"""Whatever makes torch capture again after the first success, and threads, change no result."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mg
+from tests.support import compiled as support
+from tests.support.compiled import assert_same
+
+torch = pytest.importorskip("torch")
+pytestmark = [*support.MARKS, pytest.mark.filterwarnings("error:jit_compile")]
+
+X = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 2, (12, 1)).astype("float32")
+
+
+def model_of(jit_compile, remat=False):
+    """With layers and a loss that torch captures only while something stands in for parts of it."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((8, 8, 3), name="images")
+    x = keras.layers.Rescaling(1 / 255, name="scaled")(images)
+    x = keras_mg.layers.ConvNormActivation(4, 3, name="features")(x)
+    x = keras.layers.GlobalMaxPooling2D(name="pooled")(x)
+    score = keras.layers.Dense(1, activation="sigmoid", name="score")(x)
+    model = keras_mg.Model(images, score, name="small")
+    model.torch_backend = "eager"
+    model.compile("sgd", "binary_crossentropy", jit_compile=jit_compile, remat=remat)
+    return model
+
+
+def train(model):
+    model.fit(X, Y, batch_size=4, shuffle=False, verbose=0)
+
+
+def clear_session(model):
+    keras.utils.clear_session()
+
+
+def reset(model):
+    torch.compiler.reset()
+
+
+def predict_in_inference_mode(model):
+    with torch.inference_mode():
+        model.predict(X, verbose=0)
+
+
+def predict_in_a_thread(model):
+    thread = threading.Thread(target=model.predict, args=(X,), kwargs={"verbose": 0})
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize(
+    "disturb", [clear_session, reset, predict_in_inference_mode, predict_in_a_thread]
+)
+def test_training_goes_on_compiled(disturb, remat):
+    results = []
+    for jit_compile in (False, True):
+        model = model_of(jit_compile, remat)
+        train(model)
+        predictions = [model.predict(X, verbose=0)]
+        disturb(model)
+        train(model)
+        predictions.append(model.predict(X, verbose=0))
+        results.append({"predictions": predictions, "weights": model.get_weights()})
+        if jit_compile:
+            steps = model._compiled_steps
+            assert not steps.failed
+            for step in (steps.train_step, steps.predict_step):
+                assert step.settled
+                assert not step.graph.lost > 1
+    assert_same(*results, tolerance=0.0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_warnings_that_are_errors_do_not_end_it():
+    model = model_of(True)
+    train(model)
+    torch.compiler.reset()
+    train(model)
+    assert not model._compiled_steps.failed
+
+
+def test_many_threads_predict():
+    model = model_of(True)
+    expected = model.predict(X, batch_size=4, verbose=0)
+    answers, errors = [], []
+
+    def serve():
+        try:
+            for _ in range(5):
+                answers.append(keras.ops.convert_to_numpy(model.predict_on_batch(X[:4])))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=serve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(answers) == 20
+    for answer in answers:
+        np.testing.assert_array_equal(answer, expected[:4])
+
+
+def test_autocast_is_not_taken_from_a_graph_without():
+    model = model_of(True)
+    plain = model.predict(X, verbose=0)
+    eager = model_of(False)
+    eager.set_weights(model.get_weights())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = (m.predict(X, verbose=0) for m in (model, eager))
+    np.testing.assert_array_equal(ours, theirs)
+    assert np.abs(ours - plain).max() > 0
+    np.testing.assert_array_equal(model.predict(X, verbose=0), plain)
+
+
+@pytest.mark.parametrize(("loss", "metric"), [("mse", "mae"), ("mse", "AUC"), ("hinge", "mae")])
+def test_masked_steps_are_left_out_of_losses_and_metrics(loss, metric):
+    x = np.ones((4, 3, 2), "float32")
+    x[:, 1:] = 0
+    y = np.where(np.arange(3)[None, :, None] < 1, 1.0, 0.0) * np.ones((4, 3, 1))
+    results = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3, 2), name="steps")
+        masked = keras.layers.Masking(name="mask")(inputs)
+        outputs = keras.layers.Dense(1, activation="sigmoid", name="score")(masked)
+        model = keras_mg.Model(inputs, outputs, name="masked")
+        model.torch_backend = "eager"
+        metrics = ["mae", keras.metrics.AUC(name="auc")] if metric == "AUC" else [metric]
+        model.compile("sgd", loss, metrics=metrics, jit_compile=jit_compile)
+        history = model.fit(x, y, batch_size=2, epochs=2, shuffle=False, verbose=0).history
+        results.append(history | model.evaluate(x, y, verbose=0, return_dict=True))
+        if jit_compile:
+            assert not model._compiled_steps.failed
+    assert_same(*results)

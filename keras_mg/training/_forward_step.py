@@ -193,11 +193,11 @@ class ForwardStep(Step):
         super().__init__(model, backend, training, extent=Extent.WHOLE_STEP)
 
     def _part(self, extent: Extent) -> Callable:
-        return {
-            Extent.WHOLE_STEP: self._whole_step,
-            Extent.NETWORK_AND_LOSS: self._network_and_loss,
-            Extent.NETWORK: self._network_and_masks,
-        }[extent]
+        if extent is Extent.WHOLE_STEP:
+            return self._whole_step
+        return (
+            self._network_and_loss if extent is Extent.NETWORK_AND_LOSS else self._network_and_masks
+        )
 
     def _completed(self, extent: Extent, graph: Callable) -> Callable:
         def with_metrics(x, y, sample_weight):
@@ -211,11 +211,9 @@ class ForwardStep(Step):
             loss = self._loss(x, y, y_pred, sample_weight)
             return loss, self._logs(x, y, y_pred, sample_weight)
 
-        return {
-            Extent.WHOLE_STEP: graph,
-            Extent.NETWORK_AND_LOSS: with_metrics,
-            Extent.NETWORK: with_loss_and_metrics,
-        }[extent]
+        if extent is Extent.WHOLE_STEP:
+            return graph
+        return with_metrics if extent is Extent.NETWORK_AND_LOSS else with_loss_and_metrics
 
     def _loss(self, x, y, y_pred, sample_weight):
         loss = private_keras.compute_loss(self.model, x, y, y_pred, sample_weight, self.training)

@@ -48,6 +48,16 @@ NAMES = (
         watch="torch choosing by device",
     ),
     Name(
+        *("torch._inductor.config", "joint_custom_pre_pass", _STEPS),
+        why="marks what the backward pass is to compute again: a CPU stores masks very slowly",
+        watch="torch storing them as fast as numbers, or recomputing them",
+    ),
+    Name(
+        *("torch._inductor.custom_graph_pass", "CustomGraphPass", _STEPS),
+        why="what such a pass has to be, so that torch keeps its compiled code between processes",
+        watch="likewise",
+    ),
+    Name(
         *("keras.src.backend", "torch", _STEPS),
         why="the module that layers' dynamic backends look into",
         watch="nothing: goes with DynamicBackend",
@@ -59,6 +69,7 @@ dynamo_config = find("torch._dynamo", "config")
 inductor_config = find("torch._inductor", "config")
 TorchDynamoException = find("torch._dynamo.exc", "TorchDynamoException")
 BackendCompilerFailed = find("torch._dynamo.exc", "BackendCompilerFailed")
+CustomGraphPass = find("torch._inductor.custom_graph_pass", "CustomGraphPass", object)
 backend = find("keras.src.backend", "torch")
 
 

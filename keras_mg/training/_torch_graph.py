@@ -17,11 +17,15 @@ from keras import tree
 from keras_mg._private import keras as private_keras
 from keras_mg._private import torch as private_torch
 from keras_mg._private import torch_compiler
+from keras_mg.training._recomputed_masks import RecomputedMasks
 
 # In a graph with a backward pass, inductor's own choice of layouts moves the gradients of kernels
 # from one order to another: on a CPU, a training step of R-MG-18 takes 1.15 times as long. Without
 # a backward pass it saves copies: inference of SegPMG takes 0.85 times as long.
-_INDUCTOR_TRAINING_ON_CPU = {"layout_optimization": False}
+_INDUCTOR_TRAINING_ON_CPU = {
+    "layout_optimization": False,
+    "joint_custom_pre_pass": RecomputedMasks(),
+}
 
 
 def _only_tensor_guards(entries) -> list[bool]:

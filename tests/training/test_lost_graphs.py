@@ -26,7 +26,8 @@ def model_of(jit_compile, remat=False):
     x = keras.layers.GlobalMaxPooling2D(name="pooled")(x)
     score = keras.layers.Dense(1, activation="sigmoid", name="score")(x)
     model = keras_mg.Model(images, score, name="small")
-    model.torch_backend = "eager"
+    # Torch's "eager" does not recompute.
+    model.torch_backend = "aot_eager" if remat else "eager"
     model.compile("sgd", "binary_crossentropy", jit_compile=jit_compile, remat=remat)
     return model
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NoReturn
 
 import keras
 
@@ -76,6 +77,22 @@ NAMES = (
         why="likewise",
         watch="likewise",
         parameters=(),
+    ),
+    Name(
+        *("layer", "_call_context_args", _RUN),
+        why="what a layer's callers hand to it: a direct call must know all of it",
+        watch="a public call context",
+    ),
+    Name(
+        *("keras.src.utils.traceback_utils", "inject_argument_info_in_traceback", _RUN),
+        why="what Keras says of an error in a layer's call: which layer, given what",
+        watch="errors with notes",
+        parameters=("fn", "object_name"),
+    ),
+    Name(
+        *("layer", "_remat_mode", _RUN),
+        why="a layer that recomputes itself cannot be called directly",
+        watch="a public attribute",
     ),
     Name(
         *("layer", "_call_has_training_arg", (*_STEPS, *_RUN)),
@@ -272,6 +289,9 @@ Functional = find("keras.src.models.functional", "Functional") or _functional_cl
 AutocastScope = find("keras.src.backend.common.variables", "AutocastScope")
 get_autocast_scope = find("keras.src.backend.common.variables", "get_autocast_scope")
 _get_global_attribute = find("keras.src.backend.common.global_state", "get_global_attribute")
+inject_argument_info_in_traceback = find(
+    "keras.src.utils.traceback_utils", "inject_argument_info_in_traceback"
+)
 get_keras_mask = find("keras.src.backend.common.masking", "get_keras_mask")
 set_keras_mask = find("keras.src.backend.common.masking", "set_keras_mask")
 global_state = find("keras.src.backend.common", "global_state")
@@ -339,6 +359,39 @@ def own_state(layer) -> list[keras.Variable]:
 def takes_training(layer) -> bool:
     """Whether Keras hands `training` to a layer or model."""
     return layer._call_has_training_arg
+
+
+def call_context():
+    """What the outermost call that goes on in this thread says to those inside; None if none is."""
+    return _get_global_attribute("current_call_ctx")
+
+
+def training_of_calls() -> bool | None:
+    """What the outermost call that goes on says of `training`."""
+    return getattr(call_context(), "training", None)
+
+
+def raise_of_call(error: Exception, layer, args: tuple, kwargs: dict) -> NoReturn:
+    """Raise an error of a layer's `call` as Keras would, which says what it was called with."""
+
+    @functools.wraps(layer.call)
+    def fail(*args, **kwargs):
+        raise error
+
+    if keras.config.is_traceback_filtering_enabled():
+        fail = inject_argument_info_in_traceback(fail, f"{type(layer).__name__}.call()")
+    fail(*args, **kwargs)
+    raise error
+
+
+def only_training_is_handed_on(layer) -> bool:
+    """Whether a layer takes nothing from the calls around it but `training`."""
+    return set(layer._call_context_args) <= {"training"}
+
+
+def is_in_remat_scope(layer) -> bool:
+    """Whether a layer was made inside a `keras.RematScope`."""
+    return layer._remat_mode is not None
 
 
 def training_of_callers(layer) -> bool | None:

@@ -17,6 +17,12 @@ _FOREACH = "a public torch.foreach"
 
 NAMES = (
     Name(
+        *("torch.nn.modules.module", "_has_any_global_hook", (Feature.OWN_GRAPH_RUN,)),
+        why="who counts operations or measures modules hooks them all: they must be called then",
+        watch="a public one",
+        parameters=(),
+    ),
+    Name(
         *(f"{_OPTIMIZERS}.torch_sgd", "SGD", _RATE),
         why="the class that keras.optimizers.SGD makes on torch, whose update reads the rate",
         watch="Keras 3.16 reads nothing",
@@ -44,6 +50,7 @@ NAMES = (
 )
 
 
+has_any_global_hook = find("torch.nn.modules.module", "_has_any_global_hook")
 foreach_add = find("torch", "_foreach_add")
 foreach_add_ = find("torch", "_foreach_add_")
 foreach_addcmul_ = find("torch", "_foreach_addcmul_")

@@ -10,7 +10,6 @@ from typing import TypeVar, cast
 
 import keras
 
-from keras_mg import ops
 from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg._private.keras import Functional
@@ -18,6 +17,7 @@ from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
+from keras_mg.training._graph_run import GraphRun
 
 # Whether a functional model runs its graph itself.
 _RUNS_GRAPHS = not missing(Feature.OWN_GRAPH_RUN)
@@ -387,7 +387,7 @@ class FunctionalModel(Model, Functional):
     layers to the end, which in inference takes memory and, on a CPU, time.
     """
 
-    _released: dict[int, list[int]] | None = None
+    _graph_run: GraphRun | None = None
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
@@ -407,50 +407,14 @@ class FunctionalModel(Model, Functional):
             config["dtype"] = keras.dtype_policies.serialize(self.dtype_policy)
         return config
 
-    def _release_plan(self) -> dict:
-        """For each node, the tensors that no later node reads and that are no output."""
-        last = {}
-        for node in private_keras.nodes(self):
-            for tensor in node.input_tensors:
-                last[id(tensor)] = node
-        kept = {id(tensor) for tensor in self.outputs}
-        plan: dict[int, list[int]] = {}
-        for tensor, node in last.items():
-            if tensor not in kept:
-                plan.setdefault(id(node), []).append(tensor)
-        return plan
-
-    def _run_through_graph(self, inputs, *args, **kwargs):
-        if not _RUNS_GRAPHS:
-            return super()._run_through_graph(inputs, *args, **kwargs)
-        return self._run_and_release(inputs, *args, **kwargs)
-
-    def _run_and_release(self, inputs, operation_fn=lambda op: op, call_fn=None):
-        if call_fn is not None:
+    def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
+        if not _RUNS_GRAPHS or call_fn is not None:
             return super()._run_through_graph(inputs, operation_fn, call_fn)
-        released = self._released
-        if released is None:
-            released = self._release_plan()
-            object.__setattr__(self, "_released", released)
-        known = dict(zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=False))
-        del inputs
-        for node in private_keras.nodes(self):
-            if node.is_input or any(id(x) not in known for x in node.input_tensors):
-                continue
-            args, kwargs = node.arguments.fill_in(known)
-            operation = private_keras.operation_of(self, node)
-            function = operation_fn(operation)
-            if id(operation) in self._recomputed_layers:
-                function = _recomputed(function)
-                kwargs = _with_training(operation, kwargs)
-            outputs = function(*args, **kwargs)
-            del args, kwargs
-            known.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
-            del outputs
-            for tensor in released.get(id(node), ()):
-                known.pop(tensor, None)
-        outputs = [known[id(tensor)] for tensor in self.outputs]
-        return keras.tree.pack_sequence_as(private_keras.outputs_structure(self), outputs)
+        run = self._graph_run
+        if run is None:
+            run = GraphRun(self)
+            object.__setattr__(self, "_graph_run", run)
+        return run(inputs, operation_fn, self._recomputed_layers)
 
 
 def _repeats_itself(layer) -> bool:
@@ -467,18 +431,6 @@ def _moves_on(layer) -> bool:
     draws = getattr(layer, "seed_generator", None) is not None
     unseeded = type(layer) is keras.layers.Dropout and layer.seed is None
     return (draws and not unseeded) or bool(private_keras.own_state(layer))
-
-
-def _with_training(layer, kwargs: dict) -> dict:
-    """Arguments of a layer's call that say what else its callers would: there are none later."""
-    training = private_keras.training_of_callers(layer)
-    if training is None or not private_keras.takes_training(layer):
-        return kwargs
-    return {"training": training, **kwargs}
-
-
-def _recomputed(function):
-    return ops.recomputed(function)
 
 
 def _make_functional(cls: type) -> None:

@@ -1,0 +1,96 @@
+"""Calling layers without the preparations that their model's graph has made superfluous."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_mg._private import keras as private_keras
+
+
+def of(operation) -> DirectCall | None:
+    """The direct call of a layer in a graph; None where Keras has to prepare each one."""
+    if (
+        not isinstance(operation, keras.layers.Layer)
+        or isinstance(operation, keras.Model)
+        or type(operation).__call__ is not keras.layers.Layer.__call__
+        or type(operation).compute_mask is not keras.layers.Layer.compute_mask
+        or not private_keras.only_training_is_handed_on(operation)
+        or operation.compute_dtype != operation.variable_dtype
+        or operation.compute_dtype != "float32"
+    ):
+        return None
+    return DirectCall(operation)
+
+
+def can_be_made() -> bool:
+    """Whether nothing around the graph that is about to run asks for Keras's way."""
+    from keras_mg._private import torch as private_torch
+
+    return (
+        private_keras.call_context() is not None
+        and private_keras.get_autocast_scope() is None
+        and keras.distribution.distribution() is None
+        and not private_torch.has_any_global_hook()
+    )
+
+
+class DirectCall:
+    """A layer in a graph, called without what `keras.layers.Layer.__call__` does first.
+
+    Keras looks at the signature of `call`, converts arguments, compares them with the input
+    specification, builds, opens scopes of names and types, hands masks on: on the host that takes
+    several times as long as a small layer itself. In a graph, whose symbolic call has done all that
+    once, a float32 tensor needs none of it. Where a call is of another kind (masks, hooks,
+    quantised weights, recomputation) it is Keras's. Anything else is the layer's.
+
+    Args:
+        layer: a built float32 layer.
+    """
+
+    def __init__(self, layer: keras.layers.Layer):
+        import torch
+
+        self.layer = layer
+        self.tensor_type = torch.Tensor
+        self.dtype = torch.float32
+        self.takes_training = private_keras.takes_training(layer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.layer, name)
+
+    def __call__(self, *args, **kwargs):
+        layer = self.layer
+        if not self._is_plain(args, kwargs):
+            return layer(*args, **kwargs)
+        training = kwargs.pop("training", None)
+        if self.takes_training:
+            if training is None:
+                training = private_keras.training_of_calls()
+            if training is not None:
+                kwargs["training"] = training
+        try:
+            return layer.call(*args, **kwargs)
+        except Exception as error:
+            # With Keras's words on what was called with what.
+            private_keras.raise_of_call(error, layer, args, kwargs)
+
+    def _is_plain(self, args: tuple, kwargs: dict) -> bool:
+        layer = self.layer
+        if len(args) != 1 or len(kwargs) > ("training" in kwargs):
+            return False
+        for tensor in args[0] if type(args[0]) is list else args:
+            if type(tensor) is not self.tensor_type or tensor.dtype is not self.dtype:
+                return False
+            if private_keras.get_keras_mask(tensor) is not None:
+                return False
+        return not (
+            layer._forward_hooks
+            or layer._forward_pre_hooks
+            or layer._backward_hooks
+            or layer._backward_pre_hooks
+            or layer.activity_regularizer is not None
+            or layer.quantization_mode is not None
+            or private_keras.is_in_remat_scope(layer)
+        )

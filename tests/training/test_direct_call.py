@@ -1,0 +1,156 @@
+"""Layers that a graph calls directly do what Keras's own calls make them do."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mg
+from tests.support import compiled as support
+from tests.support.compiled import assert_same
+
+torch = pytest.importorskip("torch")
+pytestmark = support.MARKS
+
+X = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 2, 6)
+
+
+class Halved(keras.layers.Layer):
+    """Hands `training` to a sublayer by the call context alone."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, shape):
+        self.norm.build(shape)
+
+    def call(self, x):
+        return self.norm(x) / 2
+
+
+class Moody(keras.layers.Layer):
+    """Trains unless somebody says otherwise."""
+
+    def call(self, x, training=True):
+        return x * 2 if training else x
+
+
+def layers(**options):
+    x = images = keras.Input((8, 8, 3))
+    shared = keras.layers.Conv2D(3, 3, padding="same", name="shared", **options)
+    x = shared(shared(x))
+    x = keras_mg.layers.MultigridInput((4, 4), name="grids")(x)
+    x = keras_mg.layers.MultigridConv((4, 4), 3, name="multigrid")(x)
+    x = keras.layers.Concatenate()([keras.layers.UpSampling2D()(x[-1]), x[0]])
+    x = keras.layers.BatchNormalization(name="fixed")(x, training=False)
+    x = keras.layers.Dropout(0.5, seed=3)(Moody()(Halved()(x)))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    inner = keras.Input((8,))
+    head = keras.Model(inner, keras.layers.Dense(2)(keras.layers.BatchNormalization()(inner)))
+    return images, head(x)
+
+
+def trained(kind, **options):
+    keras.utils.set_random_seed(0)
+    model = kind(*layers(**options))
+    model.compile(
+        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
+    )
+    history = model.fit(X, Y, batch_size=3, epochs=2, shuffle=False, verbose=0).history
+    outputs = [model(X, training=training) for training in (None, False, True)]
+    outputs = [keras.ops.convert_to_numpy(each) for each in (*outputs, model.call(X))]
+    return {"history": history, "outputs": outputs, "weights": model.get_weights()}
+
+
+def calls(monkeypatch, model, x):
+    """How many calls Keras prepares."""
+    counted = []
+    original = keras.layers.Layer.__call__
+
+    def counting(self, *args, **kwargs):
+        counted.append(self.name)
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.layers.Layer, "__call__", counting)
+        model(x)
+    return counted
+
+
+@pytest.mark.parametrize("options", [{}, {"activity_regularizer": "l2"}], ids=["plain", "activity"])
+def test_training_is_that_of_keras(options):
+    assert_same(trained(keras.Model, **options), trained(keras_mg.Model, **options))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+def test_other_types_are_those_of_keras(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        assert_same(trained(keras.Model), trained(keras_mg.Model))
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_keras_prepares_no_call_of_a_plain_layer(monkeypatch):
+    model = keras_mg.Model(*layers())
+    names = {layer.name for layer in model.layers}
+    left = set(calls(monkeypatch, model, X)) & names
+    merged = {name for name in names if name.startswith("concat")}  # they make masks
+    assert left == merged | {layer.name for layer in model.layers[-1:]}
+
+
+def test_hooks_run():
+    model = keras_mg.Model(*layers())
+    seen = []
+    handle = model.get_layer("multigrid").register_forward_hook(lambda *given: seen.append("own"))
+    model(X)
+    assert seen == ["own"]
+    handle.remove()
+    every = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, inputs, outputs: seen.append(getattr(module, "name", ""))
+    )
+    try:
+        model(X)
+    finally:
+        every.remove()
+    assert seen.count("shared") == 2
+    before = len(seen)
+    model(X)
+    assert len(seen) == before
+
+
+def test_autocast_scopes_of_callers_hold():
+    x = keras.ops.convert_to_tensor(X)
+    model = keras_mg.Model(*layers())
+
+    class Caller(keras.layers.Layer):
+        def __init__(self, called, **options):
+            super().__init__(**options)
+            self.called = called
+
+        def call(self, x):
+            return self.called(x)
+
+    for dtype in ("float32", "mixed_bfloat16"):
+        ours = Caller(model, dtype=dtype)(x)
+        theirs = Caller(keras.Model(model.inputs, model.outputs), dtype=dtype)(x)
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs)
+
+
+def test_an_error_says_where_it_was_raised():
+    class Fails(keras.layers.Layer):
+        def call(self, x):
+            if keras.ops.is_tensor(x) and not isinstance(x, keras.KerasTensor) and len(x) == 5:
+                raise ValueError("five")
+            return x
+
+    images = keras.Input((4,))
+    messages = []
+    for kind in (keras.Model, keras_mg.Model):
+        with pytest.raises(ValueError, match=r"Fails\.call\(\)") as caught:
+            kind(images, Fails()(images))(np.ones((5, 4), "float32"))
+        messages.append(str(caught.value).split("Functional")[0])
+    assert messages[0] == messages[1]

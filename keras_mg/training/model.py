@@ -18,6 +18,7 @@ from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
 from keras_mg.training._graph_run import GraphRun
+from keras_mg.training.prefetch import refuse_beside_adapter
 
 # Whether a functional model runs its graph itself.
 _RUNS_GRAPHS = not missing(Feature.OWN_GRAPH_RUN)
@@ -257,6 +258,7 @@ class Model(keras.Model):
         return self._with_lazy_logs(super().predict, args, kwargs)
 
     def _with_lazy_logs(self, method, args, kwargs):
+        refuse_beside_adapter(method, args, kwargs)
         if not _is_torch() or missing(Feature.LAZY_LOGS):
             return method(*args, **kwargs)
         return lazy_logs.call(self, method, args, kwargs)
@@ -415,6 +417,10 @@ class FunctionalModel(Model, Functional):
             run = GraphRun(self)
             object.__setattr__(self, "_graph_run", run)
         return run(inputs, operation_fn, self._recomputed_layers)
+
+
+# HDF5 files of Keras 2's kind (`model.save("m.h5")`) name a class by its own name.
+keras.saving.get_custom_objects()[FunctionalModel.__name__] = FunctionalModel
 
 
 def _repeats_itself(layer) -> bool:

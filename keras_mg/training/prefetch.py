@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 
 import keras
 
@@ -87,7 +88,9 @@ def prefetch(
         depth: int, how many batches may be ready on the device. Defaults to 2.
         shuffle: bool, whether the batches of a `PyDataset` come in another order in each epoch:
             what `shuffle` of `fit`, which has no effect here, would do. Defaults to False.
-        class_weight: dictionary for a `PyDataset`, likewise instead of that of `fit`.
+        class_weight: dictionary for a `PyDataset`, likewise instead of that of `fit`. A
+            `keras_mg.Model` refuses `y`, `sample_weight` and `class_weight` beside prefetched data;
+            a `keras.Model` ignores them, as it does beside any adapter of its own kind.
 
     Returns:
         What `fit`, `evaluate` and `predict` take as `x`, and `fit` as `validation_data`.
@@ -108,6 +111,29 @@ def prefetch(
         )
     adapter = private_keras.get_data_adapter(data, shuffle=shuffle, class_weight=class_weight)
     return Prefetched(adapter, positive_int("depth", depth))
+
+
+def refuse_beside_adapter(method: Callable, args: tuple, kwargs: dict) -> None:
+    """Raise where `fit` or `evaluate` is given data that are ready, and something that is not.
+
+    Keras takes what `prefetch` returns as it is, and reads no argument that belongs to data.
+
+    Raises:
+        ValueError: if there is such an argument.
+    """
+    if missing(Feature.PREFETCH):
+        return
+    given = inspect.signature(method).bind(*args, **kwargs).arguments
+    if not isinstance(given.get("x"), private_keras.DataAdapter):
+        return
+    for name in ("y", "sample_weight", "class_weight"):
+        if given.get(name) is not None:
+            raise ValueError(
+                f"{name} must not be given beside prefetched data, which would not be changed by "
+                "it: targets and sample weights belong into the data that are prefetched, class "
+                f"weights into prefetch(class_weight=...). Received: {name}="
+                f"{type(given[name]).__name__}"
+            )
 
 
 def _is_loader(data) -> bool:

@@ -71,6 +71,21 @@ def test_a_trained_model_loads_with_its_optimizer():
     assert min(velocities) > 0
 
 
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_the_hdf5_format_of_old_keeps_a_model(name, tmp_path):
+    model = tiny.NETWORKS[name]()
+    keras_mg.weights.load(model, saved.FOLDER / f"{name}.weights.h5")
+    model.save(tmp_path / "m.h5")
+    loaded = keras.saving.load_model(tmp_path / "m.h5")
+    assert type(loaded) is type(model)
+    image, _ = stored(name)
+    outputs = (each.predict_on_batch(image) for each in (model, loaded))
+    assert tiny.difference(*outputs) == 0
+    with pytest.raises(keras_mg.weights.WeightsError, match="keras.saving.load_model"):
+        keras_mg.weights.load(model, tmp_path / "m.h5")
+
+
 def test_importing_the_package_is_enough_to_load_models():
     code = (
         "import sys, keras_mg, keras\n"

@@ -121,6 +121,21 @@ def test_shuffling_and_class_weights_are_told_here():
     same(*models)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"class_weight": {0: 0.0, 1: 100.0}}, {"y": np.zeros(8)}, {"sample_weight": np.ones(8)}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_would_be_swallowed_is_refused(options):
+    model, data = make(), prefetch(augmented())
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} must not be given beside prefetched data"):
+        model.fit(data, **options, verbose=0)
+    if name != "class_weight":
+        with pytest.raises(ValueError, match=f"{name} must not"):
+            model.evaluate(data, **options, verbose=0)
+
+
 @torch_only
 def test_it_is_read_in_another_thread():
     import threading

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 
@@ -82,12 +81,6 @@ NAMES = (
         *("layer", "_call_context_args", _RUN),
         why="what a layer's callers hand to it: a direct call must know all of it",
         watch="a public call context",
-    ),
-    Name(
-        *("keras.src.utils.traceback_utils", "inject_argument_info_in_traceback", _RUN),
-        why="what Keras says of an error in a layer's call: which layer, given what",
-        watch="errors with notes",
-        parameters=("fn", "object_name"),
     ),
     Name(
         *("layer", "_remat_mode", _RUN),
@@ -289,9 +282,6 @@ Functional = find("keras.src.models.functional", "Functional") or _functional_cl
 AutocastScope = find("keras.src.backend.common.variables", "AutocastScope")
 get_autocast_scope = find("keras.src.backend.common.variables", "get_autocast_scope")
 _get_global_attribute = find("keras.src.backend.common.global_state", "get_global_attribute")
-inject_argument_info_in_traceback = find(
-    "keras.src.utils.traceback_utils", "inject_argument_info_in_traceback"
-)
 get_keras_mask = find("keras.src.backend.common.masking", "get_keras_mask")
 set_keras_mask = find("keras.src.backend.common.masking", "set_keras_mask")
 global_state = find("keras.src.backend.common", "global_state")
@@ -361,6 +351,11 @@ def takes_training(layer) -> bool:
     return layer._call_has_training_arg
 
 
+def is_calibrated(layer) -> bool:
+    """Whether Keras looks at what a layer is called with, to quantise it; since 3.16."""
+    return getattr(layer, "_calibration_capture", None) is not None
+
+
 def call_context():
     """What the outermost call that goes on in this thread says to those inside; None if none is."""
     return _get_global_attribute("current_call_ctx")
@@ -371,17 +366,9 @@ def training_of_calls() -> bool | None:
     return getattr(call_context(), "training", None)
 
 
-def raise_of_call(error: Exception, layer, args: tuple, kwargs: dict) -> NoReturn:
-    """Raise an error of a layer's `call` as Keras would, which says what it was called with."""
-
-    @functools.wraps(layer.call)
-    def fail(*args, **kwargs):
-        raise error
-
-    if keras.config.is_traceback_filtering_enabled():
-        fail = inject_argument_info_in_traceback(fail, f"{type(layer).__name__}.call()")
-    fail(*args, **kwargs)
-    raise error
+def hand_on_training(training: bool) -> None:
+    """Let the calls that follow in the outermost one know `training`."""
+    call_context().training = training
 
 
 def only_training_is_handed_on(layer) -> bool:

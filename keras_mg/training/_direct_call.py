@@ -65,16 +65,17 @@ class DirectCall:
         if not self._is_plain(args, kwargs):
             return layer(*args, **kwargs)
         training = kwargs.pop("training", None)
-        if self.takes_training:
-            if training is None:
-                training = private_keras.training_of_calls()
-            if training is not None:
-                kwargs["training"] = training
+        if training is None:
+            training = private_keras.training_of_calls()
+        else:
+            private_keras.hand_on_training(training)  # as Keras does, to those that come later, too
+        if self.takes_training and training is not None:
+            kwargs["training"] = training
         try:
             return layer.call(*args, **kwargs)
-        except Exception as error:
-            # With Keras's words on what was called with what.
-            private_keras.raise_of_call(error, layer, args, kwargs)
+        except Exception:
+            # Keras's own call fails, too, and says which layer was called with what.
+            return layer(*args, **kwargs)
 
     def _is_plain(self, args: tuple, kwargs: dict) -> bool:
         layer = self.layer
@@ -93,4 +94,5 @@ class DirectCall:
             or layer.activity_regularizer is not None
             or layer.quantization_mode is not None
             or private_keras.is_in_remat_scope(layer)
+            or private_keras.is_calibrated(layer)
         )

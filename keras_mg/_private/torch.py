@@ -22,6 +22,16 @@ NAMES = (
         watch="a public one",
         parameters=(),
     ),
+    *(
+        Name(
+            *("layer", name, (Feature.OWN_GRAPH_RUN,)),
+            why="likewise those of one module",
+            watch="a public way to ask a module for its hooks",
+        )
+        for name in (
+            *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
+        )
+    ),
     Name(
         *(f"{_OPTIMIZERS}.torch_sgd", "SGD", _RATE),
         why="the class that keras.optimizers.SGD makes on torch, whose update reads the rate",
@@ -62,6 +72,16 @@ foreach_sqrt = find("torch", "_foreach_sqrt")
 # The classes that `keras.optimizers.SGD(...)` and `keras.optimizers.Adadelta(...)` make on torch.
 SGD = find(f"{_OPTIMIZERS}.torch_sgd", "SGD")
 Adadelta = find(f"{_OPTIMIZERS}.torch_adadelta", "Adadelta")
+
+
+def has_hooks(module) -> bool:
+    """Whether a module runs anything beside its `forward`."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
 
 
 def parallel_update(optimizer):

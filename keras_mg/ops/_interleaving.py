@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from keras_mg.ops._exporting import is_exporting
+
 
 def interleave(x, groups: int):
     """Channel `a * (channels / groups) + b` moves to `b * groups + a`.
@@ -13,9 +15,11 @@ def interleave(x, groups: int):
     twice as long. In a compiled graph the kernel stays a step of its own: fused into the batch norm
     behind it, the reordering is done anew in each of its passes, pixel by pixel.
     """
-    # The kernel takes and gives these two layouts only.
-    if x.device.type == "cpu" and (
-        x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+    # The kernel takes and gives these two layouts only, and is known to torch alone.
+    if (
+        x.device.type == "cpu"
+        and not is_exporting()
+        and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last))
     ):
         if torch.compiler.is_compiling():
             return _opaque(x, groups)

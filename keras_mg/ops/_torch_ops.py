@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from keras_mg._private.keras import in_stateless_scope
 from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import _torch_remat as torch_remat
+from keras_mg.ops._exporting import is_exporting
 from keras_mg.ops.group_convolution import group_convolution
 
 
@@ -65,6 +66,8 @@ _SPLIT_PIXELS = 10_000
 
 def splits_upsampling(x, kernel, padding: int) -> bool:
     """Whether `conv2d_upsampled` applies and is faster than its formula as written."""
+    if is_exporting():
+        return False  # the choice would hold for the batch that is exported
     n, _, height, width = x.shape
     whole = height % 2 == width % 2 == 0
     square = padding == 1 and tuple(kernel.shape[:2]) == (3, 3)

@@ -52,7 +52,10 @@ class DirectCall:
     def __init__(self, layer: keras.layers.Layer):
         import torch
 
+        from keras_mg._private import torch as private_torch
+
         self.layer = layer
+        self.has_hooks = private_torch.has_hooks
         self.tensor_type = torch.Tensor
         self.dtype = torch.float32
         self.takes_training = private_keras.takes_training(layer)
@@ -87,10 +90,7 @@ class DirectCall:
             if private_keras.get_keras_mask(tensor) is not None:
                 return False
         return not (
-            layer._forward_hooks
-            or layer._forward_pre_hooks
-            or layer._backward_hooks
-            or layer._backward_pre_hooks
+            self.has_hooks(layer)
             or layer.activity_regularizer is not None
             or layer.quantization_mode is not None
             or private_keras.is_in_remat_scope(layer)

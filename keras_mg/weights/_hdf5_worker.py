@@ -198,8 +198,9 @@ class Server:
         limit_time(SECONDS)
         if "layer_names" in self.root.attrs or "model_weights" in self.root:
             raise Refused(
-                "written by Keras 2 (`.h5`); load the model there or with `tf_keras`, and save it "
-                "as `.weights.h5` with Keras 3."
+                "a model in the HDF5 format of Keras 2. If Keras 3 wrote it (`model.save('m.h5')`), "
+                "`keras.saving.load_model` reads it; if Keras 2 did, load it there or with "
+                "`tf_keras`. Then save it as `.weights.h5` or `.keras`."
             )
         self.facts, self.datasets = collect(self.h5py, self.np, self.root)
         if not self.facts:

@@ -198,7 +198,7 @@ class Server:
         limit_time(SECONDS)
         if "layer_names" in self.root.attrs or "model_weights" in self.root:
             raise Refused(
-                "a model in the HDF5 format of Keras 2. If Keras 3 wrote it (`model.save('m.h5')`), "
+                "a model in the HDF5 format of Keras 2. If Keras 3 saved it as `.h5`, "
                 "`keras.saving.load_model` reads it; if Keras 2 did, load it there or with "
                 "`tf_keras`. Then save it as `.weights.h5` or `.keras`."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -364,6 +365,29 @@ def call_context():
 def training_of_calls() -> bool | None:
     """What the outermost call that goes on says of `training`."""
     return getattr(call_context(), "training", None)
+
+
+def error_of_call(error: Exception, layer, args: tuple, kwargs: dict) -> Exception:
+    """An error of a layer's `call` with Keras's words on what was called with what."""
+    if type(error).__module__ != "builtins" or not keras.config.is_traceback_filtering_enabled():
+        return error  # such as torch's for an end of memory, or of a recomputation
+    name = f"{type(layer).__name__}.call()"
+    since_3_16 = find("keras.src.utils.traceback_utils", "inject_argument_info_in_error")
+    if since_3_16 is not None:
+        return since_3_16(error, layer.call, args, kwargs, object_name=name)
+    before = find("keras.src.utils.traceback_utils", "inject_argument_info_in_traceback")
+    if before is None:
+        return error
+
+    @functools.wraps(layer.call)
+    def fail(*args, **kwargs):
+        raise error
+
+    try:
+        before(fail, name)(*args, **kwargs)
+    except Exception as said:
+        return said
+    return error
 
 
 def hand_on_training(training: bool) -> None:

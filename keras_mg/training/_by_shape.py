@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 # A model that meets more batch shapes than this runs the further ones eagerly.
@@ -33,7 +34,7 @@ class ByShape:
         self.backend = backend
         self.options = options
         self.compiled: dict[tuple, Callable] = {}
-        self.lost = 0  # graphs that torch no longer had
+        self.lost = 0  # graphs in a row that torch had lost before they ran a second time
 
     def run(self, key: tuple, arguments: tuple, repeated: bool):
         """What the function returns.
@@ -52,15 +53,22 @@ class ByShape:
 
         if key in self.compiled:
             try:
-                return self.compiled[key](*arguments)
-            except Exception as error:
-                if not torch_graph.is_gone(error):
-                    raise
-            self.lost += 1
-            if self.lost > MAX_SHAPES:
-                return self.function(*arguments)
-            del self.compiled[key]
-            repeated = True
+                result = self.compiled[key](*arguments)
+            except torch_graph.GraphIsGone:
+                repeated = True
+                del self.compiled[key]
+                self.lost += 1
+            else:
+                self.lost = 0
+                return result
+        if self.lost > MAX_SHAPES:
+            warnings.warn(
+                f"jit_compile=True: torch has lost a graph {self.lost} times in a row before it "
+                "ran a second time, so batches of its shape run eagerly.",
+                stacklevel=2,
+            )
+            self.compiled[key] = self.function
+            return self.function(*arguments)
         if self.compiled and not (repeated and len(self.compiled) < MAX_SHAPES):
             return self.function(*arguments)
         try:

@@ -91,22 +91,19 @@ class CompiledSteps:
             return self._run_unsettled(step, key, batch)
         try:
             result = graph(*batch)
-        except Exception as error:
-            if not torch_graph.is_gone(error):
-                raise
-            del step.settled[key]
+        except torch_graph.GraphIsGone:
+            step.forget(key, ran=step.last_settled == key)
+            step.last_settled = None
             return self._run_unsettled(step, key, batch)
-        step.last = key
+        step.last = step.last_settled = key
         return result
 
     def _run_unsettled(self, step: Step, key: tuple, batch: tuple):
         try:
-            result = step.run(key, batch)
+            return step.run(key, batch)
         except CannotCapture as error:
             self.failure = (error.__cause__, batch[0], step.training)
             return None
-        step.last = key
-        return result
 
     def train(self, data):
         """One training step; None where it cannot be captured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -9,18 +10,29 @@ import keras
 from keras_mg._private import keras as private_keras
 
 
-def of(operation) -> DirectCall | None:
-    """The direct call of a layer in a graph; None where Keras has to prepare each one."""
+def of(operation, takes_list: bool) -> DirectCall | None:
+    """The direct call of a layer in a graph; None where Keras has to prepare each one.
+
+    Args:
+        operation: a layer, or another operation.
+        takes_list: whether it is called with a list of tensors.
+    """
     if (
         not isinstance(operation, keras.layers.Layer)
         or isinstance(operation, keras.Model)
         or type(operation).__call__ is not keras.layers.Layer.__call__
+        or type(operation).forward is not keras.layers.Layer.forward
         or type(operation).compute_mask is not keras.layers.Layer.compute_mask
         or not private_keras.only_training_is_handed_on(operation)
         or operation.compute_dtype != operation.variable_dtype
         or operation.compute_dtype != "float32"
     ):
         return None
+    parameters = inspect.signature(operation.call).parameters
+    if takes_list and "mask" in parameters:
+        return None  # Keras gives it a mask per tensor, also where there is none
+    if takes_list and "training" in parameters and parameters["training"].default is not None:
+        return None  # Keras hands a default on to later layers; of one tensor, the graph notes it
     return DirectCall(operation)
 
 
@@ -55,6 +67,7 @@ class DirectCall:
         from keras_mg._private import torch as private_torch
 
         self.layer = layer
+        self.policy = layer.dtype_policy
         self.has_hooks = private_torch.has_hooks
         self.tensor_type = torch.Tensor
         self.dtype = torch.float32
@@ -76,9 +89,8 @@ class DirectCall:
             kwargs["training"] = training
         try:
             return layer.call(*args, **kwargs)
-        except Exception:
-            # Keras's own call fails, too, and says which layer was called with what.
-            return layer(*args, **kwargs)
+        except Exception as error:
+            raise private_keras.error_of_call(error, layer, args, kwargs) from None
 
     def _is_plain(self, args: tuple, kwargs: dict) -> bool:
         layer = self.layer
@@ -91,6 +103,8 @@ class DirectCall:
                 return False
         return not (
             self.has_hooks(layer)
+            or "forward" in layer.__dict__
+            or layer.dtype_policy is not self.policy
             or layer.activity_regularizer is not None
             or layer.quantization_mode is not None
             or private_keras.is_in_remat_scope(layer)

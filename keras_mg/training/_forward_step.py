@@ -34,6 +34,7 @@ class Step:
         self.extent = extent
         self.settled: dict[tuple, Callable] = {}
         self.last: tuple | None = None  # the key of the batch before
+        self.last_settled: tuple | None = None  # the key of the last that a settled graph ran for
         self.graph: ByShape | Uncaptured = self._captured(extent)
         self.captures = 1
         self.moved = False  # whether a layer has changed in a step
@@ -52,12 +53,21 @@ class Step:
             CannotCapture: where not even the network can be captured.
         """
         if self.python_state.parts:
-            return self._watched(key, batch)
+            result = self._watched(key, batch)
+            self.last = key
+            return result
         result = self._largest_extent(key, batch)
+        self.last = key
         graph = self.graph.compiled.get(key)
         if graph is not None:
             self.settled[key] = self._completed(self.extent, graph)
         return result
+
+    def forget(self, key: tuple, ran: bool) -> None:
+        """Let the next `run` capture anew, since torch has lost a graph, which `ran` once more."""
+        del self.settled[key]
+        if ran and isinstance(self.graph, ByShape):
+            self.graph.lost = 0
 
     def _options(self) -> dict:
         """Those of `torch_graph.capture`."""

@@ -76,7 +76,7 @@ class GraphRun:
                 function = operation_fn(operation)
             outputs = function(*args, **kwargs)
             del args, kwargs
-            known.update(zip(map(id, call.node.outputs), _flat(outputs), strict=True))
+            known.update(zip(map(id, call.node.outputs), keras.tree.flatten(outputs), strict=True))
             del outputs
             for tensor in call.released:
                 known.pop(tensor, None)
@@ -91,12 +91,8 @@ def _call(node, released: tuple[int, ...]) -> _Call:
     takes_list = type(first) is list and all(isinstance(each, keras.KerasTensor) for each in first)
     direct = None
     if keras.backend.backend() == "torch" and (takes_list or isinstance(first, keras.KerasTensor)):
-        direct = direct_call.of(node.operation)
+        direct = direct_call.of(node.operation, takes_list)
     return _Call(node, inputs, released, direct, takes_list, kwargs)
-
-
-def _flat(outputs):
-    return outputs if type(outputs) is list else keras.tree.flatten(outputs)
 
 
 def _with_training(layer, kwargs: dict) -> dict:

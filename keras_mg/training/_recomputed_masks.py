@@ -16,13 +16,11 @@ class RecomputedMasks(torch_compiler.CustomGraphPass):
     network of 3x3 convolutions, batch norms and ReLUs it takes longer than all convolutions. The
     comparison itself costs nothing in the kernel that needs it, and what it compares is kept
     anyway, for the layer that follows.
-
-    Masks that are drawn, as a dropout's are, stay kept.
     """
 
     def __call__(self, graph: torch.fx.Graph) -> None:
-        for node in graph.nodes:
-            if _is_mask(node) and not any(map(_is_drawn, node.all_input_nodes)):
+        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.le.Scalar):
+            if node.args[0].target is torch.ops.aten.relu.default:
                 # What a remat has decided stays as it is. Of two regions that follow each other,
                 # torch keeps what is between; the region of number 0 comes before all others.
                 node.meta.setdefault("recompute", CheckpointPolicy.MUST_RECOMPUTE)
@@ -31,17 +29,3 @@ class RecomputedMasks(torch_compiler.CustomGraphPass):
     def uuid(self) -> str:
         """What tells code that was made with this pass from other code in torch's store."""
         return "keras_mg.RecomputedMasks"
-
-
-def _is_mask(node: torch.fx.Node) -> bool:
-    value = node.meta.get("val")
-    return (
-        node.op == "call_function"
-        and isinstance(value, torch.Tensor)
-        and value.dtype is torch.bool
-        and value.ndim > 0
-    )
-
-
-def _is_drawn(node: torch.fx.Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())

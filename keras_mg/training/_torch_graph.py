@@ -113,6 +113,13 @@ class _Unplanned(Exception):
     """Torch captures by itself, outside of `_capturing`."""
 
 
+class GraphIsGone(Exception):
+    """A graph has not run, because torch would have had to capture it once more.
+
+    After `keras.utils.clear_session()` and `torch.compiler.reset()` torch knows no graph any more.
+    """
+
+
 def capture(
     function: Callable,
     arguments: tuple,
@@ -133,7 +140,7 @@ def capture(
 
     Returns:
         The compiled function, and the result. Where torch has lost the graph later, or it does not
-        fit, calling the function raises an error that `is_gone` knows, before anything has run.
+        fit, calling the function raises `GraphIsGone`, and nothing has run.
 
     Raises:
         Exception: where the function cannot be captured as one graph; nothing has run then.
@@ -158,7 +165,17 @@ def capture(
     with _capturing(), torch_compiler.inductor_config.patch(freezing=constant_weights):
         result = compiled(*arguments)
     planned = False
-    return compiled, result
+
+    def run(*arguments):
+        try:
+            return compiled(*arguments)
+        except Exception as error:
+            # Warnings are errors where somebody has said so.
+            if is_capture_error(error) or isinstance(error, Warning):
+                raise GraphIsGone from error
+            raise
+
+    return run, result
 
 
 def capture_error(function: Callable, *inputs) -> Exception | None:
@@ -253,15 +270,6 @@ def reason(error: BaseException) -> str:
 def is_capture_error(error: Exception) -> bool:
     """Whether torch says that it cannot capture or compile, in which case nothing has run."""
     return isinstance(error, torch_compiler.TorchDynamoException)
-
-
-def is_gone(error: Exception) -> bool:
-    """Whether a graph has not run because torch would have had to capture it once more.
-
-    After `keras.utils.clear_session()` and `torch.compiler.reset()` torch knows no graph any more.
-    Warnings are errors where somebody has said so.
-    """
-    return is_capture_error(error) or isinstance(error, Warning)
 
 
 def match_layout(variables: Sequence, others: Sequence) -> None:

@@ -29,6 +29,7 @@ class UpdateStep:
         self.graph: Callable | None = None
         self.settings: list = []  # that the graph holds as constants
         self.captures = 0
+        self.ran = False  # whether the graph has run since it was captured
 
     def run(self, gradients: list) -> None:
         """Update the variables, by None where a variable has no gradient."""
@@ -39,10 +40,12 @@ class UpdateStep:
         if self.graph is not None and settings == self.settings:
             try:
                 self.graph(gradients)
+            except torch_graph.GraphIsGone:
+                self.captures -= self.ran  # one that was good does not count
+            else:
+                self.ran = True
                 return
-            except Exception as error:
-                if not torch_graph.is_gone(error):
-                    raise
+        self.ran = False
         self._capture(gradients, missing)
 
     def _capture(self, gradients: list, missing: list[bool]) -> None:

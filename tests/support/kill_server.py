@@ -125,6 +125,7 @@ def _serve():
 
 def _train(recipe, request, answers):
     """Run in a child, which it ends."""
+    import resource
     import traceback
 
     from keras_mg.recipes import RunStopped, train
@@ -134,9 +135,7 @@ def _train(recipe, request, answers):
     for stream in (1, 2):
         os.dup2(output, stream)
     if request.get("limit") is not None:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"],) * 2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], resource.RLIM_INFINITY))
 
     def counting(call):
         def counted(*args, **kwargs):
@@ -164,6 +163,8 @@ def _train(recipe, request, answers):
         print(stopped)
         status = 128 + stopped.number
     except BaseException:
+        if request.get("limit") is not None:  # of the run; what is said of it may be longer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         traceback.print_exc()
     sys.stdout.flush()
     os.write(answers, str(calls).encode())

@@ -154,3 +154,84 @@ def test_an_error_says_where_it_was_raised():
             kind(images, Fails()(images))(np.ones((5, 4), "float32"))
         messages.append(str(caught.value).split("Functional")[0])
     assert messages[0] == messages[1]
+
+
+def pair(layer, inputs=1, then=lambda x: x):
+    """The same graph by Keras and by us."""
+    images = [keras.Input((2,)) for _ in range(inputs)]
+    outputs = then(layer(images[0] if inputs == 1 else images))
+    return [kind(images, outputs) for kind in (keras.Model, keras_mg.Model)]
+
+
+class Default(keras.layers.Layer):
+    def call(self, x, training=True):
+        return sum(x)
+
+
+class Asks(keras.layers.Layer):
+    def call(self, x, training=None):
+        return x * 10 if training else x * 0
+
+
+class Masked(keras.layers.Layer):
+    def call(self, x, mask=None):
+        return x[0] * (7 if mask is None else len(mask))
+
+
+class Nested(keras.layers.Layer):
+    def call(self, x):
+        return [x, [x + 1, x + 2]]
+
+
+class Forward(Moody):
+    def forward(self, x, **options):
+        return x + 5
+
+
+CASES = {
+    "a default that is handed on": (Default(), 2, Asks()),
+    "a mask for each tensor": (Masked(), 2, Moody()),
+    "nested outputs": (Nested(), 1, lambda x: [x[0], {"p": x[1][1]}]),
+    "a forward of its own": (Forward(), 1, Moody()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_only_keras_prepares_is_prepared(name):
+    layer, inputs, then = CASES[name]
+    x = [np.ones((3, 2), "float32")] * inputs
+    theirs, ours = pair(layer, inputs, then)
+    for a, b in zip(*(keras.tree.flatten(model(x)) for model in (theirs, ours)), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_layer_may_get_another_type_afterwards():
+    dense = keras.layers.Dense(2)
+    theirs, ours = pair(dense)
+    x = [np.ones((3, 2), "float32")]
+    ours(x)
+    dense.dtype_policy = "mixed_bfloat16"
+    assert ours(x).dtype == theirs(x).dtype == torch.bfloat16
+
+
+def test_torchs_own_checkpoints_and_errors_pass():
+    from torch.utils.checkpoint import checkpoint
+
+    class Once(keras.layers.Layer):
+        calls = 0
+
+        def call(self, x):
+            if isinstance(x, torch.Tensor) and x.device.type != "meta":
+                self.calls += 1
+                if self.calls == 1:
+                    raise RuntimeError("once")
+            return keras.ops.tanh(x)
+
+    once = Once()
+    _, ours = pair(keras.layers.Dense(2), 1, once)
+    x = torch.ones(3, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="once"):
+        ours([x])
+    assert once.calls == 1
+    checkpoint(ours, [x], use_reentrant=False).sum().backward()
+    assert x.grad is not None

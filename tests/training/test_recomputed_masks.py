@@ -64,13 +64,22 @@ def test_a_mask_that_was_drawn_is_kept():
     torch.testing.assert_close(gradient, expected)
 
 
-def test_what_was_marked_stays_marked():
-    graph = torch.fx.symbolic_trace(lambda x: (x > 0) & (x < 1)).graph
-    masks = [node for node in graph.nodes if node.op == "call_function"]
-    for node in masks:
-        node.meta["val"] = X > 0
+def test_nothing_else_is_marked():
+    aten = torch.ops.aten
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    opened = graph.call_function(aten.relu.default, (x,))
+    masks = [
+        graph.call_function(target, arguments)
+        for target, arguments in (
+            (aten.le.Scalar, (opened, 0)),
+            (aten.le.Scalar, (opened, 0)),
+            (aten.le.Scalar, (x, 0)),
+            (aten.gt.Tensor, (opened, x)),
+        )
+    ]
     masks[0].meta.update(recompute="marked", ac_graph_id=3)
     RecomputedMasks()(graph)
-    assert masks[0].meta["recompute"] == "marked"
-    assert masks[0].meta["ac_graph_id"] == 3
+    assert (masks[0].meta["recompute"], masks[0].meta["ac_graph_id"]) == ("marked", 3)
     assert masks[1].meta["ac_graph_id"] == 0
+    assert not any("recompute" in node.meta for node in (opened, *masks[2:]))

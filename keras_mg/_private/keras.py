@@ -369,8 +369,9 @@ def training_of_calls() -> bool | None:
 
 def error_of_call(error: Exception, layer, args: tuple, kwargs: dict) -> Exception:
     """An error of a layer's `call` with Keras's words on what was called with what."""
-    if type(error).__module__ != "builtins" or not keras.config.is_traceback_filtering_enabled():
-        return error  # such as torch's for an end of memory, or of a recomputation
+    of_torch = type(error).__module__.split(".")[0] == "torch"  # as at the end of a recomputation
+    if of_torch or not keras.config.is_traceback_filtering_enabled():
+        return error
     name = f"{type(layer).__name__}.call()"
     since_3_16 = find("keras.src.utils.traceback_utils", "inject_argument_info_in_error")
     if since_3_16 is not None:

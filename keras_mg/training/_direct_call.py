@@ -90,7 +90,10 @@ class DirectCall:
         try:
             return layer.call(*args, **kwargs)
         except Exception as error:
-            raise private_keras.error_of_call(error, layer, args, kwargs) from None
+            said = private_keras.error_of_call(error, layer, args, kwargs)
+            if said is error:
+                raise  # with its cause
+            raise said from None
 
     def _is_plain(self, args: tuple, kwargs: dict) -> bool:
         layer = self.layer

@@ -140,17 +140,22 @@ def test_autocast_scopes_of_callers_hold():
         assert torch.equal(ours, theirs)
 
 
-def test_an_error_says_where_it_was_raised():
+class OwnError(Exception):
+    """Neither Python's nor torch's."""
+
+
+@pytest.mark.parametrize("error", [ValueError, OwnError])
+def test_an_error_says_where_it_was_raised(error):
     class Fails(keras.layers.Layer):
         def call(self, x):
             if keras.ops.is_tensor(x) and not isinstance(x, keras.KerasTensor) and len(x) == 5:
-                raise ValueError("five")
+                raise error("five")
             return x
 
     images = keras.Input((4,))
     messages = []
     for kind in (keras.Model, keras_mg.Model):
-        with pytest.raises(ValueError, match=r"Fails\.call\(\)") as caught:
+        with pytest.raises(error, match=r"Fails\.call\(\)") as caught:
             kind(images, Fails()(images))(np.ones((5, 4), "float32"))
         messages.append(str(caught.value).split("Functional")[0])
     assert messages[0] == messages[1]

@@ -20,7 +20,12 @@ class RecomputedMasks(torch_compiler.CustomGraphPass):
 
     def __call__(self, graph: torch.fx.Graph) -> None:
         for node in graph.find_nodes(op="call_function", target=torch.ops.aten.le.Scalar):
-            if node.args[0].target is torch.ops.aten.relu.default:
+            compared = node.args[0]
+            # Whether torch has taken out the detachments of saved tensors by now depends on the
+            # passes before this one.
+            while compared.target is torch.ops.aten.detach.default:
+                compared = compared.args[0]
+            if compared.target is torch.ops.aten.relu.default:
                 # What a remat has decided stays as it is. Of two regions that follow each other,
                 # torch keeps what is between; the region of number 0 comes before all others.
                 node.meta.setdefault("recompute", CheckpointPolicy.MUST_RECOMPUTE)

@@ -1,4 +1,4 @@
-"""`keras-mg evaluate`, `predict` and `summarize`: finished runs, and weights by a recipe."""
+"""`keras-mg evaluate`, `predict`, `saliency`, `summarize`: finished runs, weights by a recipe."""
 
 from __future__ import annotations
 
@@ -136,6 +136,52 @@ def summarize(
     from keras_mg import recipes
 
     recipes.summarize(folders, output_dir, window, report=say)
+
+
+@app.command()
+def saliency(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders of finished runs, or NAME=WEIGHTS: a name from `keras-mg recipes` and a "
+            "weights file."
+        ),
+    ],
+    output_dir: Annotated[str, typer.Option(help="Folder of the pictures.")] = "outputs/saliency",
+    images: Annotated[int, typer.Option(min=1, help="The first canvases to look at.")] = 4,
+    split: Annotated[Split, typer.Option(help="What is looked at.")] = Split.test,
+    data_dir: DataDir = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    jit_compile: Compile = None,
+) -> None:
+    """Draw what networks that give maps look at, side by side; the figures go to HDF5 files.
+
+    Noise is slid over the input (occlusion), and beside it stand gradients.
+    """
+    from keras_mg import recipes
+
+    recipes.saliency(
+        [_network(each) for each in networks],
+        output_dir,
+        images,
+        split=split.value,
+        data_dir=data_dir,
+        seed=seed,
+        jit_compile="auto" if jit_compile is None else jit_compile,
+        report=say,
+    )
+
+
+def _network(word: str) -> str | tuple[Recipe, str]:
+    """A folder, or the recipe and the weights file of `NAME=WEIGHTS`."""
+    from pathlib import Path
+
+    from keras_mg import recipes
+
+    name, equals, weights = word.partition("=")
+    if not equals or Path(word).exists():
+        return word
+    return recipes.get_recipe(name), weights
 
 
 def _what(

@@ -168,3 +168,17 @@ def subsample(x, strides: int, data_format: str):
     if data_format == "channels_last":
         return x[:, ::strides, ::strides, :]
     return x[:, :, ::strides, ::strides]
+
+
+def jacobian(function, x):
+    """The derivatives of a function's outputs, a vector, with respect to the tensor `x`.
+
+    They are of shape `(outputs, *x.shape)`.
+    """
+    if keras.backend.backend() != "jax":
+        raise NotImplementedError(
+            f"Derivatives are computed by torch and jax. Received: {keras.backend.backend()}"
+        )
+    import jax
+
+    return jax.jacrev(function)(ops.convert_to_tensor(x))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from keras.ops import convert_to_tensor
 
 from keras_mg._private.keras import in_stateless_scope
 from keras_mg.ops import _interleaving as interleaving
@@ -194,3 +195,15 @@ def interleave(x, groups: int, data_format: str):
 def subsample(x, strides: int, data_format: str):
     """Every `strides`-th row and column, from the first on."""
     return x if strides == 1 else x[:, :, ::strides, ::strides]
+
+
+def jacobian(function, x):
+    """The derivatives of a function's outputs, a vector, with respect to the tensor `x`.
+
+    They are of shape `(outputs, *x.shape)`.
+    """
+    with torch.enable_grad():
+        x = convert_to_tensor(x).detach().requires_grad_()
+        outputs = function(x)
+        rows = [torch.autograd.grad(output, x, retain_graph=True)[0] for output in outputs]
+    return torch.stack(rows)

@@ -5,12 +5,13 @@ from keras_mg.recipes.data import DigitCanvases as DigitCanvases
 from keras_mg.recipes.data import LabelledImages as LabelledImages
 from keras_mg.recipes.evaluation import evaluate as evaluate
 from keras_mg.recipes.evaluation import predict as predict
-from keras_mg.recipes.evaluation import recipe_of as recipe_of
 from keras_mg.recipes.lookup import get_recipe as get_recipe
 from keras_mg.recipes.lookup import list_recipes as list_recipes
 from keras_mg.recipes.mixing import with_layers as with_layers
+from keras_mg.recipes.opening import recipe_of as recipe_of
 from keras_mg.recipes.photo_data import Photographs as Photographs
 from keras_mg.recipes.recipe import Recipe as Recipe
+from keras_mg.recipes.saliency import saliency as saliency
 from keras_mg.recipes.schedules import GeometricDecay as GeometricDecay
 from keras_mg.recipes.schedules import StepDecay as StepDecay
 from keras_mg.recipes.schedules import WarmUpCosine as WarmUpCosine

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from keras_mg.datasets.canvas_batches import CanvasBatches
-from keras_mg.datasets.cluttered_mnist import SPLITS, TASKS, Canvases
+from keras_mg.datasets.cluttered_mnist import MEAN, SPLITS, STD, TASKS, Canvases
 from keras_mg.datasets.images import open_prepared
 from keras_mg.datasets.mnist_digits import load_mnist_digits
 from keras_mg.layers.arguments import one_of, positive_int
@@ -46,6 +46,9 @@ class ClutteredMNIST:
     steps_per_epoch: int
     kind: Literal["stored", "stream", "embedded"] = "stored"
     evaluated: int = 1000
+
+    # What is subtracted from the ink, which is from 0 to 1, and what it is divided by then.
+    normalization = (MEAN, STD)
 
     def __post_init__(self):
         one_of("task", self.task, tuple(TASKS))

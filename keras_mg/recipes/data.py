@@ -188,6 +188,8 @@ class DigitCanvases:
     test: int
 
     needs_folder = False
+    # What is subtracted from the ink, which is from 0 to 1, and what it is divided by then.
+    normalization = (0.0, 1.0)
 
     def open(
         self,

@@ -5,68 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from keras_mg import weights as weights_files
 from keras_mg._files import expand, replacing
-from keras_mg.layers.arguments import one_of
 from keras_mg.metrics.tables import ClassTable, MapTable
 from keras_mg.recipes import _runs
-from keras_mg.recipes.data import Splits
-from keras_mg.recipes.lookup import get_recipe
-from keras_mg.recipes.mixing import with_layers
+from keras_mg.recipes.opening import open_network, run_folder
 from keras_mg.recipes.recipe import Recipe
-
-SPLITS = ("test", "validation")
-
-
-def read_result(folder: str | os.PathLike) -> dict[str, Any]:
-    """The result of a finished run.
-
-    Args:
-        folder: the `output_dir` of `train`.
-
-    Raises:
-        ValueError: if it holds no finished run.
-    """
-    path = expand(folder) / "result.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        parts = [result[key] for key in ("recipe", "test", "validation", "history", "seed")]
-        assert parts[0]["name"]
-        assert parts[3]
-    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-        raise ValueError(f"{folder} holds no finished run: {path} cannot be read") from error
-    return result
-
-
-def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe of a finished run, with the values that were set, and its result.
-
-    Args:
-        folder: the `output_dir` of `train`.
-
-    Raises:
-        ValueError: if it holds no finished run, or one of a recipe that is not among
-            `list_recipes()`.
-    """
-    result = read_result(folder)
-    record = result["recipe"]
-    recipe = get_recipe(record["name"])
-    if record["data"].get("layers"):
-        recipe = with_layers(recipe, record["data"]["layers"])
-    recipe = recipe.changed(dict(_differing(recipe.record(), record)))
-    if json.loads(json.dumps(recipe.record())) != record:
-        raise ValueError(
-            f"The recipe of {folder} is not {recipe.name} with other values: give evaluate and "
-            "predict the recipe itself, and the weights"
-        )
-    return recipe, result
 
 
 def evaluate(
@@ -114,7 +64,7 @@ def evaluate(
         ValueError: if there is no finished run, or weights, recipe and data do not fit each other.
         FileNotFoundError: if the data are not there.
     """
-    recipe, model, data, source = _open(what, weights, split, data_dir, preprocessing)
+    recipe, model, data, source = open_network(what, weights, split, data_dir, preprocessing)
     _compile(model, recipe, jit_compile)
     loss, metrics = recipe.loss(), [metric() for metric in recipe.metrics]
     mean_loss = keras.metrics.Mean()
@@ -147,7 +97,7 @@ def evaluate(
     }
     if isinstance(table, ClassTable):
         result["confusion_matrix"] = table.confusion_matrix.tolist()
-    folder = _run_folder(what) if output_dir is None and weights is None else output_dir
+    folder = run_folder(what) if output_dir is None and weights is None else output_dir
     if folder is not None:
         _write(expand(folder), result)
     report(_shown(recipe, result, folder))
@@ -185,7 +135,7 @@ def predict(
     """
     import h5py
 
-    recipe, model, data, _ = _open(what, weights, split, data_dir, preprocessing)
+    recipe, model, data, _ = open_network(what, weights, split, data_dir, preprocessing)
     _compile(model, recipe, jit_compile)
     target = expand(path)
     try:
@@ -200,42 +150,6 @@ def predict(
     except RuntimeError as error:  # what h5py raises on a full disk
         raise OSError(f"{target} cannot be written: {error}") from error
     return target
-
-
-def _open(
-    what, weights, split, data_dir, preprocessing
-) -> tuple[Recipe, keras.Model, keras.utils.PyDataset, str]:
-    one_of("split", split, SPLITS)
-    folder = _run_folder(what)
-    seed, fraction = 0, None
-    if folder is not None:
-        recipe, result = recipe_of(folder)
-        seed, fraction = result["seed"], result.get("validation_fraction")
-        weights = folder / "model.keras" if weights is None else weights
-    else:
-        recipe = what
-        if weights is None:
-            raise ValueError(f"A recipe needs weights to be measured. Received: {recipe.name!r}")
-    beside = (folder or expand(weights).parent) / "preprocessing.npz"
-    if preprocessing is None and beside.is_file():
-        preprocessing = beside
-    fitted = None
-    if preprocessing is not None:
-        with np.load(expand(preprocessing), allow_pickle=False) as arrays:
-            fitted = dict(arrays)
-    data: Splits = recipe.data.open(
-        recipe.batch_size, seed, data_dir, fraction, None, fitted=fitted
-    )
-    model = recipe.network()
-    weights_files.load(model, weights)
-    batches = data.test if split == "test" else data.validation
-    if batches is None:
-        raise ValueError(f"Recipe {recipe.name!r} has no validation data here")
-    return recipe, model, batches, str(weights)
-
-
-def _run_folder(what) -> Path | None:
-    return None if isinstance(what, Recipe) else expand(what)
 
 
 def _compile(model: keras.Model, recipe: Recipe, jit_compile: bool | str) -> None:
@@ -267,18 +181,6 @@ def _append(file, name: str, rows: np.ndarray) -> None:
     count = len(file[name])
     file[name].resize(count + len(rows), axis=0)
     file[name][count:] = rows
-
-
-def _differing(base: Any, other: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted names at which a record differs from another, with its values there."""
-    for key, value in other.items():
-        before = base.get(key) if isinstance(base, Mapping) else None
-        if value == before:
-            continue
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            yield from _differing(before, value, f"{prefix}{key}.")
-        elif key not in ("call", "kind"):
-            yield prefix + key, tuple(value) if isinstance(value, list) else value
 
 
 def _write(folder: Path, result: dict) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_mg._files import expand
 from keras_mg.recipes import _runs
-from keras_mg.recipes.evaluation import read_result
+from keras_mg.recipes.opening import read_result
 from keras_mg.visualization.history import plot_history
 
 

@@ -294,3 +294,20 @@ def test_subsample_by_hand(run):
     x = grey(np.arange(1.0, 16.0).reshape(3, 5))
     assert run("subsample", x, strides=2)[0, :, :, 0].tolist() == [[1, 3, 5], [11, 13, 15]]
     np.testing.assert_array_equal(run("subsample", x, strides=1), x)
+
+
+# --- derivatives
+
+
+def test_jacobian_by_hand():
+    x = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
+
+    def outputs(x):
+        return keras.ops.stack([keras.ops.sum(x * x), x[0, 1] * x[1, 0]])
+
+    with torch.no_grad():  # wherever it is called
+        got = numpy(torch_ops.jacobian(outputs, x))
+    np.testing.assert_array_equal(got, [[[2, 4], [6, 8]], [[0, 3], [2, 0]]])
+    if keras.backend.backend() != "jax":
+        with pytest.raises(NotImplementedError, match="by torch and jax. Received: torch"):
+            keras_ops.jacobian(outputs, x)

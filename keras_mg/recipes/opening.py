@@ -1,0 +1,142 @@
+"""A finished run, or weights by a recipe, opened to be looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_mg import weights as weights_files
+from keras_mg._files import expand
+from keras_mg.layers.arguments import one_of
+from keras_mg.recipes.data import Splits
+from keras_mg.recipes.lookup import get_recipe
+from keras_mg.recipes.mixing import with_layers
+from keras_mg.recipes.recipe import Recipe
+
+SPLITS = ("test", "validation")
+
+
+class Opened(NamedTuple):
+    """A network with its weights, and data."""
+
+    recipe: Recipe
+    model: keras.Model
+    data: keras.utils.PyDataset
+    weights: str  # where they are from
+
+
+def read_result(folder: str | os.PathLike) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Args:
+        folder: the `output_dir` of `train`.
+
+    Raises:
+        ValueError: if it holds no finished run.
+    """
+    path = expand(folder) / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        parts = [result[key] for key in ("recipe", "test", "validation", "history", "seed")]
+        assert parts[0]["name"]
+        assert parts[3]
+    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
+        raise ValueError(f"{folder} holds no finished run: {path} cannot be read") from error
+    return result
+
+
+def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of a finished run, with the values that were set, and its result.
+
+    Args:
+        folder: the `output_dir` of `train`.
+
+    Raises:
+        ValueError: if it holds no finished run, or one of a recipe that is not among
+            `list_recipes()`.
+    """
+    result = read_result(folder)
+    record = result["recipe"]
+    recipe = get_recipe(record["name"])
+    if record["data"].get("layers"):
+        recipe = with_layers(recipe, record["data"]["layers"])
+    recipe = recipe.changed(dict(_differing(recipe.record(), record)))
+    if json.loads(json.dumps(recipe.record())) != record:
+        raise ValueError(
+            f"The recipe of {folder} is not {recipe.name} with other values: give evaluate and "
+            "predict the recipe itself, and the weights"
+        )
+    return recipe, result
+
+
+def open_network(
+    what: Recipe | str | os.PathLike,
+    weights: str | os.PathLike | None,
+    split: str,
+    data_dir: str | os.PathLike | None,
+    preprocessing: str | os.PathLike | None,
+) -> Opened:
+    """Makes the network of a run or a recipe, loads its weights and opens its data.
+
+    Args:
+        what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
+        weights: a weights file; None for the model of the run.
+        split: "test" or "validation".
+        data_dir: folder of prepared tensorflow-datasets; see `load_images`.
+        preprocessing: see `evaluate`.
+
+    Raises:
+        ValueError: if there is no finished run, or weights, recipe and data do not fit each other.
+        FileNotFoundError: if the data are not there.
+    """
+    one_of("split", split, SPLITS)
+    folder = run_folder(what)
+    seed, fraction = 0, None
+    if folder is not None:
+        recipe, result = recipe_of(folder)
+        seed, fraction = result["seed"], result.get("validation_fraction")
+        weights = folder / "model.keras" if weights is None else weights
+    else:
+        assert isinstance(what, Recipe)
+        recipe = what
+        if weights is None:
+            raise ValueError(f"A recipe needs weights to be measured. Received: {recipe.name!r}")
+    beside = (folder or expand(weights).parent) / "preprocessing.npz"
+    if preprocessing is None and beside.is_file():
+        preprocessing = beside
+    fitted = None
+    if preprocessing is not None:
+        with np.load(expand(preprocessing), allow_pickle=False) as arrays:
+            fitted = dict(arrays)
+    data: Splits = recipe.data.open(
+        recipe.batch_size, seed, data_dir, fraction, None, fitted=fitted
+    )
+    model = recipe.network()
+    weights_files.load(model, weights)
+    batches = data.test if split == "test" else data.validation
+    if batches is None:
+        raise ValueError(f"Recipe {recipe.name!r} has no validation data here")
+    return Opened(recipe, model, batches, str(weights))
+
+
+def run_folder(what: Recipe | str | os.PathLike) -> Path | None:
+    """The folder that `what` names; None of a recipe."""
+    return None if isinstance(what, Recipe) else expand(what)
+
+
+def _differing(base: Any, other: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted names at which a record differs from another, with its values there."""
+    for key, value in other.items():
+        before = base.get(key) if isinstance(base, Mapping) else None
+        if value == before:
+            continue
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _differing(before, value, f"{prefix}{key}.")
+        elif key not in ("call", "kind"):
+            yield prefix + key, tuple(value) if isinstance(value, list) else value

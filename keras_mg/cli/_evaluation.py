@@ -66,6 +66,9 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="What is measured on.")] = Split.test,
     data_dir: DataDir = None,
     preprocessing: Preprocessing = None,
+    crops: Annotated[
+        int, typer.Option(help="Of each photograph: 1, or 10 whose probabilities are averaged.")
+    ] = 1,
     jit_compile: Compile = None,
     settings: RecipeSettings = [],  # noqa: B006 (typer copies it)
 ) -> None:
@@ -80,6 +83,7 @@ def evaluate(
         split=split.value,
         data_dir=data_dir,
         preprocessing=preprocessing,
+        crops=crops,
         jit_compile="auto" if jit_compile is None else jit_compile,
         report=say,
     )

@@ -17,6 +17,12 @@ class Place(StrEnum):
     device = "device"
 
 
+class Layer(StrEnum):
+    rand_augment = "rand_augment"
+    cut_mix = "cut_mix"
+    mix_up = "mix_up"
+
+
 @app.command("recipes")
 def list_recipes(
     pattern: Annotated[
@@ -87,6 +93,13 @@ def train(
             help="Part of the recipe, such as network.depth=38 or schedule.learning_rate=0.05.",
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    layers: Annotated[
+        list[Layer],
+        typer.Option(
+            help="Of Keras, that change and mix training images; may be given several times. Loss "
+            "and accuracy become those of mixed labels."
+        ),
+    ] = [],  # noqa: B006 (typer copies it)
     save_every_steps: Annotated[
         int | None,
         typer.Option(
@@ -113,7 +126,8 @@ def train(
     """
     from keras_mg import recipes
 
-    recipe = recipes.get_recipe(name).changed(parse_settings(settings))
+    recipe = recipes.with_layers(recipes.get_recipe(name), [layer.value for layer in layers])
+    recipe = recipe.changed(parse_settings(settings))
     if scale is not None:
         if epochs is not None:
             raise Failure("--epochs and --scale exclude each other")

@@ -8,10 +8,11 @@ from functools import partial
 import keras
 
 from keras_mg import applications
-from keras_mg.datasets.cluttered_mnist import TASKS
+from keras_mg.datasets.cluttered_mnist import MEAN, STD, TASKS
 from keras_mg.metrics.mean_iu import MeanIU
 from keras_mg.recipes.canvas_data import ClutteredMNIST
 from keras_mg.recipes.multigrid import OPTIMIZER, SOURCE
+from keras_mg.recipes.pictures import draw_canvases
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.recipes.schedules import GeometricDecay, StepDecay
 
@@ -47,6 +48,11 @@ def _recipe(network: str, task: str) -> Recipe:
         loss=keras.losses.BinaryCrossentropy,
         metrics=(MeanIU,),
         restarts_velocity=True,
+        pictures={
+            "segmentation.png" if task == "seg" else "transformation.png": partial(
+                draw_canvases, mean=MEAN, std=STD
+            )
+        },
     )
 
 

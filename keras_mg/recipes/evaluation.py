@@ -26,6 +26,7 @@ def evaluate(
     split: Literal["test", "validation"] = "test",
     data_dir: str | os.PathLike | None = None,
     preprocessing: str | os.PathLike | None = None,
+    crops: int = 1,
     jit_compile: bool | str = "auto",
     report: Callable[[str], object] = lambda text: None,
 ) -> dict[str, Any]:
@@ -42,6 +43,8 @@ def evaluate(
     confusion_matrix.csv    of a classifier: rows are true, columns predicted classes
     ```
 
+    and the recipe's pictures, where matplotlib is installed.
+
     Args:
         what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
         weights: a weights file of any kind that `keras_mg.weights.load` reads. Defaults to the
@@ -53,6 +56,8 @@ def evaluate(
         preprocessing: the .npz of the statistics that the network was trained with, where they are
             fitted. Defaults to `preprocessing.npz` beside the weights, if it is there; otherwise
             they are fitted anew.
+        crops: int, of each image: 1, or 10 for the mean of the probabilities of ten crops of a
+            photograph (`keras_mg.datasets.TenCrops`). Defaults to 1.
         jit_compile: of `model.compile`. Defaults to "auto".
         report: called with the figures, for people. By default nothing is said.
 
@@ -64,7 +69,7 @@ def evaluate(
         ValueError: if there is no finished run, or weights, recipe and data do not fit each other.
         FileNotFoundError: if the data are not there.
     """
-    recipe, model, data, source = open_network(what, weights, split, data_dir, preprocessing)
+    recipe, model, data, source = open_network(what, weights, split, data_dir, preprocessing, crops)
     _compile(model, recipe, jit_compile)
     loss, metrics = recipe.loss(), [metric() for metric in recipe.metrics]
     mean_loss = keras.metrics.Mean()
@@ -91,6 +96,7 @@ def evaluate(
         "weights": source,
         "split": split,
         "images": images,
+        "crops": crops,
         "figures": figures,
         "per_class": table.rows(),
         "versions": _runs.versions(),
@@ -100,6 +106,11 @@ def evaluate(
     folder = run_folder(what) if output_dir is None and weights is None else output_dir
     if folder is not None:
         _write(expand(folder), result)
+        if _runs.can_draw():
+            for name, draw in recipe.pictures.items():
+                # A run's own picture is of the test data.
+                prefix = "" if split == "test" else f"{split}-"
+                draw(expand(folder) / f"{prefix}{name}", model, data, figures)
     report(_shown(recipe, result, folder))
     return result
 
@@ -160,7 +171,19 @@ def _outputs(model: keras.Model, data: keras.utils.PyDataset) -> Iterator[tuple[
     """What a model gives, batch by batch, after what it should give."""
     for i in range(len(data)):
         x, y = data[i]
-        yield y, model.predict_on_batch(x)
+        if len(x.shape) == 5:  # crops of each image
+            of_each = [model.predict_on_batch(x[:, crop]) for crop in range(x.shape[1])]
+            yield y, _mean_of_crops(np.stack(of_each))
+        else:
+            yield y, model.predict_on_batch(x)
+
+
+def _mean_of_crops(logits: np.ndarray) -> np.ndarray:
+    """Logits of the mean probabilities; `(crops, images, classes)` become `(images, classes)`."""
+    logits = logits.astype("float64")
+    logits -= logits.max(-1, keepdims=True)
+    mean = (np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)).mean(0)
+    return np.log(np.maximum(mean, np.finfo("float32").tiny)).astype("float32")
 
 
 def _truth(y) -> np.ndarray:

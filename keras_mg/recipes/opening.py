@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,12 @@ import numpy as np
 
 from keras_mg import weights as weights_files
 from keras_mg._files import expand
+from keras_mg.datasets.photo_crops import TenCrops
 from keras_mg.layers.arguments import one_of
 from keras_mg.recipes.data import Splits
 from keras_mg.recipes.lookup import get_recipe
 from keras_mg.recipes.mixing import with_layers
+from keras_mg.recipes.photo_data import Photographs
 from keras_mg.recipes.recipe import Recipe
 
 SPLITS = ("test", "validation")
@@ -81,6 +84,7 @@ def open_network(
     split: str,
     data_dir: str | os.PathLike | None,
     preprocessing: str | os.PathLike | None,
+    crops: int = 1,
 ) -> Opened:
     """Makes the network of a run or a recipe, loads its weights and opens its data.
 
@@ -90,6 +94,8 @@ def open_network(
         split: "test" or "validation".
         data_dir: folder of prepared tensorflow-datasets; see `load_images`.
         preprocessing: see `evaluate`.
+        crops: 1, or 10 where the data are photographs, of which ten crops are made then. Defaults
+            to 1.
 
     Raises:
         ValueError: if there is no finished run, or weights, recipe and data do not fit each other.
@@ -97,7 +103,8 @@ def open_network(
     """
     one_of("split", split, SPLITS)
     folder = run_folder(what)
-    seed, fraction = 0, None
+    seed: int = 0
+    fraction: float | None = None
     if folder is not None:
         recipe, result = recipe_of(folder)
         seed, fraction = result["seed"], result.get("validation_fraction")
@@ -107,6 +114,8 @@ def open_network(
         recipe = what
         if weights is None:
             raise ValueError(f"A recipe needs weights to be measured. Received: {recipe.name!r}")
+        if split == "test" and isinstance(recipe.data, Photographs):
+            fraction = 0  # nothing is fitted to a part of them
     beside = (folder or expand(weights).parent) / "preprocessing.npz"
     if preprocessing is None and beside.is_file():
         preprocessing = beside
@@ -114,7 +123,7 @@ def open_network(
     if preprocessing is not None:
         with np.load(expand(preprocessing), allow_pickle=False) as arrays:
             fitted = dict(arrays)
-    data: Splits = recipe.data.open(
+    data: Splits = _with_crops(recipe, crops).open(
         recipe.batch_size, seed, data_dir, fraction, None, fitted=fitted
     )
     model = recipe.network()
@@ -123,6 +132,17 @@ def open_network(
     if batches is None:
         raise ValueError(f"Recipe {recipe.name!r} has no validation data here")
     return Opened(recipe, model, batches, str(weights))
+
+
+def _with_crops(recipe: Recipe, crops: int):
+    """The recipe's data, measured on `crops` crops of each image."""
+    one_of("crops", crops, (1, 10))
+    if crops == 1:
+        return recipe.data
+    if not isinstance(recipe.data, Photographs):
+        raise ValueError(f"Ten crops are made of photographs. Received: {recipe.name}, crops=10")
+    centre = recipe.data.evaluation
+    return dataclasses.replace(recipe.data, evaluation=TenCrops(centre.size, centre.shorter))
 
 
 def run_folder(what: Recipe | str | os.PathLike) -> Path | None:

@@ -30,7 +30,8 @@ class Recipe:
     `recipe.changed({"network.depth": 38})`.
 
     Raises:
-        ValueError: for a number out of its range, or a schedule that drops after the last epoch.
+        ValueError: for a number out of its range, a schedule that drops after the last epoch, or
+            layers that mix labels beside a loss of unmixed ones.
 
     Example:
 
@@ -61,6 +62,13 @@ class Recipe:
     def __post_init__(self):
         positive_int("epochs", self.epochs)
         positive_int("batch_size", self.batch_size)
+        loss = getattr(self.loss, "func", self.loss)
+        if getattr(self.data, "layers", ()) and loss is keras.losses.SparseCategoricalCrossentropy:
+            raise ValueError(
+                f"Recipe {self.name!r}: layers make vectors of labels, which need another loss and "
+                "another metric: make the recipe with `with_layers` (`keras-mg train --layers`). "
+                f"Received: data.layers={self.data.layers} beside {loss.__name__}"  # type: ignore[union-attr]
+            )
         last = max(getattr(self.schedule, "drops", None) or (0,))
         if last >= self.epochs:
             raise ValueError(

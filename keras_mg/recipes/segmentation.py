@@ -6,21 +6,18 @@ training takes minutes. It shows that a network learns and works.
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import keras
-import numpy as np
 
 from keras_mg.applications import SegPMG, SegUNet
 from keras_mg.metrics.mean_iu import MeanIU
 from keras_mg.recipes.data import DigitCanvases
+from keras_mg.recipes.pictures import draw_canvases
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.recipes.schedules import WarmUpCosine
-from keras_mg.visualization.segmentation import plot_segmentation
 
 SOURCE = "Ke, Maire, Yu, CVPR 2017, https://arxiv.org/abs/1611.07661 (the task, on other digits)"
-SHOWN = 8  # the first of the test canvases, not the best
 LEARNED = 0.5  # mean IU
 
 # What the last batch norm's shift starts at. About 1.5% of the pixels of a map belong to its digit,
@@ -36,31 +33,6 @@ NETWORKS = {
     # A plain U-Net of as many multiply-accumulates as the first, to compare with.
     "segment-digits-unet": partial(_U_NET, filters=(24, 48, 96, 192)),
 }
-
-
-def draw_maps(
-    path: str | os.PathLike, model: keras.Model, test: keras.utils.PyDataset, figures: dict
-) -> None:
-    """Draws the first test canvases, their true maps, and what the model makes of them.
-
-    Args:
-        path: the PNG file.
-        model: the trained model.
-        test: `ScatteredDigits`.
-        figures: what was measured on all of them.
-    """
-    needed = range(-(-SHOWN // test.batch_size))
-    parts = zip(*(test[i] for i in needed if i < len(test)), strict=True)
-    inputs, true_maps = (np.concatenate(part)[:SHOWN] for part in parts)
-    plot_segmentation(
-        path,
-        inputs,
-        true_maps,
-        model.predict(inputs, verbose=0),
-        title=f"Handwritten digits never seen in training: the first {len(inputs)} of "
-        f"{test.canvases} test canvases\n{model.name}: mean IU {figures['mean_iu']:.3f} over all "
-        f"{test.canvases}",
-    )
 
 
 def verdict(result: dict) -> str:
@@ -100,7 +72,7 @@ RECIPES = tuple(
         optimizer=partial(keras.optimizers.AdamW, weight_decay=0.004),
         loss=keras.losses.BinaryCrossentropy,
         metrics=(MeanIU,),
-        pictures={"segmentation.png": draw_maps},
+        pictures={"segmentation.png": draw_canvases},
         remarks=verdict,
     )
     for name, network in NETWORKS.items()

@@ -8,3 +8,4 @@ from keras_mg.visualization.saliency import occlusion_saliency as occlusion_sali
 from keras_mg.visualization.saliency import write_saliency as write_saliency
 from keras_mg.visualization.saliency_plot import plot_saliency as plot_saliency
 from keras_mg.visualization.segmentation import plot_segmentation as plot_segmentation
+from keras_mg.visualization.transformation import plot_transformation as plot_transformation

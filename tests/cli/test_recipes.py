@@ -155,6 +155,9 @@ def test_real_data_are_read_from_their_folder(
         (["resnet20-digits", "--validation-fraction=0.0001"], "leaves the validation set empty"),
         (["resnet20-digits", "--data-dir=/no/such"], "embedded and need no folder"),
         (["segment-digits", "--augment-on=host"], "they take no augment_on"),
+        (["segment-digits", "--layers=mix_up"], "images that have one label each"),
+        (["mgnet-digits", "--layers=blur"], "Invalid value for '--layers'"),
+        (["mgnet-digits", "--set=data.layers=('mix_up',)"], "keras-mg train --layers"),
     ],
 )
 def test_mistakes_end_in_one_line_before_training(run, words, message, tmp_path):
@@ -195,6 +198,20 @@ def test_a_shortened_run_says_so(run, tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["recipe"]["differs"][-1] == "1 of 10 epochs"
     assert result["versions"]["keras"] == keras.__version__
+
+
+@pytest.mark.usefixtures("few_images")
+@pytest.mark.filterwarnings("ignore:Tensor.T is deprecated on 0-D tensors:UserWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_layers_of_keras(run, tmp_path):
+    words = [*TINY["mgnet"], "--epochs=1", "--output-dir", tmp_path, "--verbose=0"]
+    words += ["--layers=mix_up", "--layers=cut_mix"]
+    code, out, _ = run("train", "mgnet-digits", *words)
+    assert code == 0
+    assert "training images also go through mix_up, cut_mix of Keras" in out
+    record = json.loads((tmp_path / "result.json").read_text())["recipe"]
+    assert record["data"]["layers"] == ["mix_up", "cut_mix"]
+    assert record["loss"]["call"] == "CategoricalCrossentropy"
 
 
 @pytest.mark.usefixtures("few_images")

@@ -11,6 +11,7 @@ from keras_mg.recipes import (
     ClutteredMNIST,
     GeometricDecay,
     StepDecay,
+    evaluate,
     get_recipe,
     list_recipes,
     train,
@@ -98,3 +99,10 @@ def test_a_small_run(tmp_path):
     assert 0 <= result["test"]["mean_iu"] <= 1
     losses = [row["loss"] for row in result["history"]]
     assert losses[1] < losses[0]
+    picture = tmp_path / "run" / "transformation.png"
+    drawn = picture.read_bytes()
+    assert evaluate(tmp_path / "run")["figures"]["mean_iu"] == result["test"]["mean_iu"]
+    assert picture.read_bytes() == drawn
+    evaluate(tmp_path / "run", split="validation")
+    other = tmp_path / "run" / "validation-transformation.png"
+    assert other.read_bytes() != drawn == picture.read_bytes()

@@ -1,6 +1,7 @@
 """Recipes on photographs: settings as released, folders of classes, and a run that ends."""
 
 import dataclasses
+import json
 from functools import partial
 
 import numpy as np
@@ -8,14 +9,18 @@ import pytest
 from PIL import Image
 
 from keras_mg.applications import MgNet
+from keras_mg.cli import main
 from keras_mg.datasets import (
     ColorJitter,
     HSLJitter,
+    ImageFolder,
     PCALighting,
     RandomAreaCrop,
     RandomAspectCrop,
+    TenCrops,
 )
-from keras_mg.recipes import StepDecay, get_recipe, list_recipes, train, with_layers
+from keras_mg.datasets.photo_batches import MEAN, STD, decode
+from keras_mg.recipes import StepDecay, evaluate, get_recipe, list_recipes, train, with_layers
 
 
 @pytest.fixture
@@ -91,6 +96,50 @@ def test_a_small_run_on_a_folder(folder, tmp_path, layers):
     assert result["images"] == {"train": 12, "validation": 4, "test": 6}
     assert np.isfinite(result["test"]["loss"])
     assert 0 <= result["test"]["accuracy"] <= 1
+
+
+def test_ten_crops(folder, tmp_path, capsys):
+    # A bright corner, so that each crop is another image.
+    for i, path in enumerate(sorted((folder / "val").rglob("*.JPEG"))):
+        pixels = np.zeros((40, 50, 3), "uint8")
+        pixels[: 5 + 5 * i, : 30 - 3 * i] = 250
+        Image.fromarray(pixels).save(path)
+    settings = {"network.iterations": (1, 1), "network.filters": 4, "network.classes": 2}
+    recipe, _ = small(
+        "mgnet-imagenet",
+        **settings,
+        **{"network.stem": "cifar", "network.input_shape": (16, 16, 3)},
+    )
+    model = recipe.network()
+    path = tmp_path / "a.weights.h5"
+    # Logits far from 0, so that the mean of probabilities is not the softmax of the mean.
+    model.layers[-1].kernel.assign(300 * model.layers[-1].kernel)
+    model.save_weights(path)
+    one = evaluate(recipe, path, data_dir=folder)
+    ten = evaluate(recipe, path, tmp_path / "out", data_dir=folder, crops=10)
+    assert (one["crops"], ten["crops"], ten["images"]) == (1, 10, 6)
+
+    photos = ImageFolder(folder / "val")
+    likelihoods, right = [], 0
+    for i in range(len(photos)):
+        crops = TenCrops(16, 20)(decode(photos[i].content)).astype("float64")
+        x = (crops - np.array(MEAN)) / np.array(STD)
+        exponentials = np.exp(model.predict(x.astype("float32"), verbose=0).astype("float64"))
+        probabilities = (exponentials / exponentials.sum(1, keepdims=True)).mean(0)
+        likelihoods.append(-np.log(probabilities[photos[i].label]))
+        right += probabilities.argmax() == photos[i].label
+    assert ten["figures"]["loss"] == pytest.approx(np.mean(likelihoods), rel=1e-3)
+    assert ten["figures"]["loss"] != pytest.approx(one["figures"]["loss"], rel=1e-2)
+    assert ten["figures"]["top_1"] == ten["figures"]["accuracy"] == pytest.approx(right / 6)
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["crops"] == 10
+    with pytest.raises(ValueError, match=r"crops must be one of \(1, 10\). Received: .*5"):
+        evaluate(recipe, path, data_dir=folder, crops=5)
+    digits = get_recipe("mgnet-digits")
+    with pytest.raises(ValueError, match="of photographs. Received: mgnet-digits, crops=10"):
+        evaluate(digits, path, crops=10)
+    words = ["evaluate", "mgnet-digits", "--weights", str(path), "--crops=10"]
+    assert main(words) == 2
+    assert "Ten crops are made of photographs" in capsys.readouterr().err
 
 
 def test_folders_and_arguments_that_do_not_do(folder, tmp_path):

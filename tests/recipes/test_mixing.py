@@ -44,3 +44,11 @@ def test_a_network_learns_from_mixed_digits(place):
     figures = model.evaluate(data.test, return_dict=True, verbose=0)
     assert np.isfinite(figures["loss"])
     assert set(figures) == {"loss", "accuracy"}
+
+
+def test_layers_need_the_loss_of_mixed_labels():
+    recipe = get_recipe("mgnet-digits")
+    with pytest.raises(ValueError, match=r"with_layers.*Received: data.layers=\('mix_up',\) besid"):
+        recipe.changed({"data.layers": ["mix_up"]})
+    mixed = with_layers(recipe, ["cut_mix"]).changed({"data.layers": ("mix_up", "cut_mix")})
+    assert mixed.data.layers == ("mix_up", "cut_mix")

@@ -1,7 +1,8 @@
 """The Torch seed's residual networks of 6n + 2 layers in plain PyTorch.
 
 He, Zhang, Ren, Sun: Deep Residual Learning, 2015, as re-implemented for Torch7: the last block
-of each group widens, and the last of all narrows to 10 channels.
+of each group widens, and the last of all narrows to 10 channels. In the form that its author
+corrected later, the first block of the next group widens, and none narrows.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class TorchResNet(nn.Module):
         in_channels: int = 3,
         classes: int = 10,
         last_width: int = 10,
+        corrected: bool = False,
     ) -> None:
         super().__init__()
         if block not in BLOCKS:
@@ -70,9 +72,16 @@ class TorchResNet(nn.Module):
             conv3x3(in_channels, 16), nn.BatchNorm2d(16), nn.ReLU(inplace=True)
         )
         blocks: list[nn.Module] = []
-        for width, out, stride in ((16, 32, 2), (32, 64, 2), (64, last_width, 1)):
-            blocks += [make(width, width, 1) for _ in range(n - 1)]
-            blocks.append(make(width, out, stride))
+        if corrected:
+            last_width, width = 64, 16
+            for out in (16, 32, 64):
+                blocks.append(make(width, out, 1 if out == width else 2))
+                blocks += [make(out, out, 1) for _ in range(n - 1)]
+                width = out
+        else:
+            for width, out, stride in ((16, 32, 2), (32, 64, 2), (64, last_width, 1)):
+                blocks += [make(width, width, 1) for _ in range(n - 1)]
+                blocks.append(make(width, out, stride))
         self.blocks = nn.Sequential(*blocks)
         self.fc = nn.Linear(last_width, classes)
         for m in self.modules():

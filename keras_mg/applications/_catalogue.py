@@ -20,10 +20,13 @@ from keras_mg.applications._records import NETWORKS, Image, NetworkRecord, Publi
 from keras_mg.layers import arguments as layer_arguments
 from keras_mg.weights import weights_info
 
-# Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout
-# and the bias that the output maps start with are settings of the training; the image is compared
-# apart.
-NEUTRAL = {"data_format", "dtype", "classifier_activation", "dropout", "output_bias", "input_shape"}
+# Arguments that change neither the network's arithmetic nor what its figures belong to. Dropout,
+# the momentum of batch norms and the bias that the output maps start with are settings of the
+# training; the image is compared apart.
+NEUTRAL = {
+    *("data_format", "dtype", "classifier_activation", "input_shape"),
+    *("dropout", "momentum", "output_bias"),
+}
 # What is loaded into a network, and where it is attached.
 OUTSIDE = {"weights", "skip_mismatch", "input_tensor"}
 

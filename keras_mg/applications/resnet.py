@@ -7,7 +7,7 @@ description of the networks and holds none of it.
 
 Different from the paper, as released: the last block of each stage widens and strides rather than
 the first of the next, and the very last block narrows 64 channels to 10, which the classifier
-reads.
+reads. The study's author later changed both to what the paper has: that is `corrected=True`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from keras_mg.training import Model
 FAMILY = "Torch residual network"
 SHAPE = (32, 32, 3)
 NOTES = "notes of the Torch7 release"
+LATER = "later notes of the study's author"
 PAPER = "He et al., 2015, table 6 (of their own form of the network)"
 
 BLOCKS = ("bn_before_add", "bn_after_add")
@@ -61,22 +62,27 @@ def _gammas():
     return keras.initializers.RandomNormal(1.0, GAMMA_DEVIATION)
 
 
-def _trunk(blocks: int, block: str, final_relu: bool, images, common) -> dict:
+def _trunk(
+    blocks: int, block: str, final_relu: bool, corrected: bool, momentum: float, images, common
+) -> dict:
     shared = {
         **common,
+        "momentum": momentum,
         "use_bias": True,
         "kernel_initializer": he_fan_in(),
         "gamma_initializer": _gammas(),
     }
     x = ConvNormActivation(16, name="stem", **shared)(images)
     levels = {0: x}
-    # Stage: the width that its last block changes to, and that block's strides.
+    # Stage: the width that its last block changes to, and that block's strides; in the corrected
+    # form the next stage's first block does it, and none narrows.
     for s, (filters, last, strides) in enumerate(((16, 32, 2), (32, 64, 2), (64, 10, 1))):
         for b in range(1, blocks + 1):
-            changes = b == blocks
+            changes = b == blocks and not corrected
+            enters = b == 1 and s > 0 and corrected
             x = ResidualBlock(
                 last if changes else filters,
-                strides=strides if changes else 1,
+                strides=strides if changes else 2 if enters else 1,
                 norm_after_add=block == "bn_after_add",
                 activation="relu" if final_relu else None,
                 name=f"stage{s + 1}_block{b}",
@@ -86,9 +92,18 @@ def _trunk(blocks: int, block: str, final_relu: bool, images, common) -> dict:
     return levels
 
 
-def _resnet(network: str, blocks: int, block: str, final_relu: bool, **shared) -> Model:
+def _resnet(
+    network: str,
+    blocks: int,
+    block: str,
+    final_relu: bool,
+    corrected: bool,
+    momentum: float,
+    **shared,
+) -> Model:
     """The network of `blocks` blocks per stage; `shared` are every constructor's arguments."""
-    trunk = partial(_trunk, blocks, arguments.one_of("block", block, BLOCKS), final_relu)
+    arguments.one_of("block", block, BLOCKS)
+    trunk = partial(_trunk, blocks, block, final_relu, corrected, momentum)
     return classifier(network, trunk, SHAPE, zero_bias=False, smallest_side=4, **shared)
 
 
@@ -104,6 +119,14 @@ def _error(error: float, source: str = NOTES) -> PublishedFigure:
     Form(271_886, {"block": "bn_after_add"}, (_error(8.3496),)),
     Form(271_886, {"final_relu": False}, (_error(8.9355),)),
     Form(271_886, {"block": "bn_after_add", "final_relu": False}, (_error(7.9102),)),
+    Form(270_410, {"corrected": True}, (_error(8.29, LATER),)),
+    Form(270_410, {"corrected": True, "block": "bn_after_add"}, (_error(8.34, LATER),)),
+    Form(270_410, {"corrected": True, "final_relu": False}, (_error(8.62, LATER),)),
+    Form(
+        270_410,
+        {"corrected": True, "block": "bn_after_add", "final_relu": False},
+        (_error(8.23, LATER),),
+    ),
 )
 def ResNet20(
     include_top: bool = True,
@@ -119,6 +142,8 @@ def ResNet20(
     pyramid_outputs: bool = False,
     block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
     final_relu: bool = True,
+    corrected: bool = False,
+    momentum: float = 0.9,
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
@@ -134,6 +159,10 @@ def ResNet20(
         block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
             Defaults to "bn_before_add".
         final_relu: bool, whether blocks end in ReLU. Defaults to True.
+        corrected: bool, whether it is the study's later form, in which the first block of a stage
+            widens and none narrows. Defaults to False.
+        momentum: float in [0, 1], share of the old moving statistics that a step keeps. Defaults
+            to 0.9.
 
     The other arguments are those of every network: `help(keras_mg.applications)`.
 
@@ -155,7 +184,13 @@ def ResNet20(
     return _resnet("ResNet20", 3, **locals())
 
 
-@network(FAMILY, SHAPE, 10, Form(466_766, figures=(_error(7.9102), _error(7.51, PAPER))))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(466_766, figures=(_error(7.9102), _error(7.51, PAPER))),
+    Form(465_290, {"corrected": True}, (_error(7.63, LATER),)),
+)
 def ResNet32(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -170,6 +205,8 @@ def ResNet32(
     pyramid_outputs: bool = False,
     block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
     final_relu: bool = True,
+    corrected: bool = False,
+    momentum: float = 0.9,
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
@@ -185,6 +222,10 @@ def ResNet32(
         block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
             Defaults to "bn_before_add".
         final_relu: bool, whether blocks end in ReLU. Defaults to True.
+        corrected: bool, whether it is the study's later form, in which the first block of a stage
+            widens and none narrows. Defaults to False.
+        momentum: float in [0, 1], share of the old moving statistics that a step keeps. Defaults
+            to 0.9.
 
     The other arguments are those of every network: `help(keras_mg.applications)`.
 
@@ -206,7 +247,13 @@ def ResNet32(
     return _resnet("ResNet32", 5, **locals())
 
 
-@network(FAMILY, SHAPE, 10, Form(661_646, figures=(_error(7.5684), _error(7.17, PAPER))))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(661_646, figures=(_error(7.5684), _error(7.17, PAPER))),
+    Form(660_170, {"corrected": True}, (_error(7.14, LATER),)),
+)
 def ResNet44(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -221,6 +268,8 @@ def ResNet44(
     pyramid_outputs: bool = False,
     block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
     final_relu: bool = True,
+    corrected: bool = False,
+    momentum: float = 0.9,
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
@@ -236,6 +285,10 @@ def ResNet44(
         block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
             Defaults to "bn_before_add".
         final_relu: bool, whether blocks end in ReLU. Defaults to True.
+        corrected: bool, whether it is the study's later form, in which the first block of a stage
+            widens and none narrows. Defaults to False.
+        momentum: float in [0, 1], share of the old moving statistics that a step keeps. Defaults
+            to 0.9.
 
     The other arguments are those of every network: `help(keras_mg.applications)`.
 
@@ -257,7 +310,13 @@ def ResNet44(
     return _resnet("ResNet44", 7, **locals())
 
 
-@network(FAMILY, SHAPE, 10, Form(856_526, figures=(_error(6.3477), _error(6.97, PAPER))))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(856_526, figures=(_error(6.3477), _error(6.97, PAPER))),
+    Form(855_050, {"corrected": True}, (_error(6.94, LATER),)),
+)
 def ResNet56(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -272,6 +331,8 @@ def ResNet56(
     pyramid_outputs: bool = False,
     block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
     final_relu: bool = True,
+    corrected: bool = False,
+    momentum: float = 0.9,
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
@@ -287,6 +348,10 @@ def ResNet56(
         block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
             Defaults to "bn_before_add".
         final_relu: bool, whether blocks end in ReLU. Defaults to True.
+        corrected: bool, whether it is the study's later form, in which the first block of a stage
+            widens and none narrows. Defaults to False.
+        momentum: float in [0, 1], share of the old moving statistics that a step keeps. Defaults
+            to 0.9.
 
     The other arguments are those of every network: `help(keras_mg.applications)`.
 
@@ -308,7 +373,27 @@ def ResNet56(
     return _resnet("ResNet56", 9, **locals())
 
 
-@network(FAMILY, SHAPE, 10, Form(1_733_486, figures=(_error(6.7871), _error(6.61, PAPER))))
+@network(
+    FAMILY,
+    SHAPE,
+    10,
+    Form(1_733_486, figures=(_error(6.7871), _error(6.61, PAPER))),
+    Form(
+        1_732_010,
+        {"corrected": True},
+        (
+            _error(6.73, LATER),
+            _error(6.97, LATER),
+        ),
+    ),
+    Form(1_732_010, {"corrected": True, "final_relu": False}, (_error(6.32, LATER),)),
+    Form(1_732_010, {"corrected": True, "block": "bn_after_add"}, (_error(13.56, LATER),)),
+    Form(
+        1_732_010,
+        {"corrected": True, "block": "bn_after_add", "final_relu": False},
+        (_error(12.3, LATER),),
+    ),
+)
 def ResNet110(
     include_top: bool = True,
     weights: str | os.PathLike | None = None,
@@ -323,6 +408,8 @@ def ResNet110(
     pyramid_outputs: bool = False,
     block: Literal["bn_before_add", "bn_after_add"] = "bn_before_add",
     final_relu: bool = True,
+    corrected: bool = False,
+    momentum: float = 0.9,
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
 ) -> Model:
@@ -338,6 +425,10 @@ def ResNet110(
         block: where the second batch norm of a block stands: "bn_before_add" or "bn_after_add".
             Defaults to "bn_before_add".
         final_relu: bool, whether blocks end in ReLU. Defaults to True.
+        corrected: bool, whether it is the study's later form, in which the first block of a stage
+            widens and none narrows. Defaults to False.
+        momentum: float in [0, 1], share of the old moving statistics that a step keeps. Defaults
+            to 0.9.
 
     The other arguments are those of every network: `help(keras_mg.applications)`.
 

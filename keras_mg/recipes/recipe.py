@@ -52,6 +52,7 @@ class Recipe:
     loss: Callable[[], keras.losses.Loss] = CROSS_ENTROPY
     metrics: tuple[Callable[[], keras.metrics.Metric], ...] = (ACCURACY,)
     restarts_velocity: bool = False  # at the beginning of every epoch
+    callbacks: tuple[Callable[[], keras.callbacks.Callback], ...] = ()  # of training
     # Published figures, by metric.
     claims: Mapping[str, float] = dataclasses.field(default_factory=dict)
     differs: tuple[str, ...] = ()  # in what the run differs from the published one

@@ -223,6 +223,7 @@ def _fit(
         callbacks.insert(-2, best)
     if recipe.restarts_velocity:
         callbacks.insert(0, RestartVelocity())
+    callbacks[:0] = [_made(recipe, make) for make in recipe.callbacks]
     if verbose == "auto":
         # Keras draws its bar into files, too.
         verbose = 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2

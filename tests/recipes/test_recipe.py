@@ -139,7 +139,7 @@ def test_every_recipe_builds_its_network_and_is_recorded(name):
 
 def test_names_are_found():
     assert list_recipes("mgnet-cifar*") == ["mgnet-cifar10", "mgnet-cifar100"]
-    assert list_recipes("110") == ["resnet110-cifar10"]
+    assert list_recipes("t56") == ["resnet56-cifar10", "resnet56-corrected-cifar10"]
     assert len(set(list_recipes())) == len(list_recipes()) > 30
     assert list_recipes("nothing") == []
     message = r"There is no recipe 'resnet-20-cifar10'. The nearest are .*resnet20-cifar10"

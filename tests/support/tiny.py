@@ -112,7 +112,7 @@ NETWORKS = {
     "mgnet_imagenet": partial(zoo.MgNet, (2, 2), (4, 6), True, "imagenet", classes=5, **IMAGENET),
     **{
         f"resnet_{block}{'' if final_relu else '_no_relu'}": partial(
-            classifier, partial(resnet._trunk, 1, block, final_relu), (8, 12, 3)
+            classifier, partial(resnet._trunk, 1, block, final_relu, False, 0.9), (8, 12, 3)
         )
         for block in resnet.BLOCKS
         for final_relu in (True, False)

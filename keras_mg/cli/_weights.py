@@ -25,6 +25,9 @@ def list_weights(
     if network is not None and network not in applications.list_models():
         raise Failure(f"--network: there is no {network!r}; `keras-mg list` gives all names")
     for record in weights.weights_info(network):
+        if isinstance(record, weights.TrainedInfo):
+            _print_trained(record)
+            continue
         print(f"{record.network} weights={record.tag!r}")
         print(f"  address  {record.address}")
         print(f"  hash     {record.hash}")
@@ -33,6 +36,37 @@ def list_weights(
               f"mean {record.mean}, std {record.std}")  # fmt: skip
         print(f"  error    top-1 {record.top1_error} %, top-5 {record.top5_error} % (published), "
               f"{record.classes} classes, {record.parameters:,} parameters")  # fmt: skip
+
+
+def _print_trained(record) -> None:
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in record.figures.items())
+    print(record.call())
+    print(f"  file     {record.filename}, {record.size:,} bytes, in the package")
+    print(f"  hash     {record.hash}")
+    print(f"  licence  {record.licence}; of the data ({record.data}): {record.data_licence}")
+    print(f"  input    {'x'.join(map(str, record.input_shape))}")
+    print(f"  test     {figures} (after the last epoch, {record.images['test']:,} images), "
+          f"{record.parameters:,} parameters")  # fmt: skip
+    print(f"  made by  {record.command}")
+    print(f"           in {record.hours} hours on {record.hardware}")
+
+
+@app.command()
+def publish(
+    run: Annotated[str, typer.Argument(help="The folder of a finished run.")],
+    folder: Annotated[str, typer.Argument(help="What a host will serve; made where it is none.")],
+    tag: Annotated[str, typer.Option(help="What will be given as weights=.")],
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "Apache-2.0",
+    hardware: Annotated[
+        str | None, typer.Option(help="That the run was trained on. [default: this processor]")
+    ] = None,
+) -> None:
+    """Add a run's weights, their record and a card to a folder for a host of weights."""
+    from keras_mg import recipes
+
+    record = recipes.publish(run, folder, tag, licence=licence, hardware=hardware)
+    print(f"{record.folder}: {record.filename}, {record.size:,} bytes; the index has it as")
+    print(f"  {record.call()}")
 
 
 @app.command()

@@ -50,6 +50,49 @@ DATASETS = {
     "digits": DataSet(None, "train", (32, 32, 3), 10, False),
 }
 
+_DIGIT_NAMES = tuple("0123456789")
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "cifar10": (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
+    "fashion_mnist": (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    "svhn": _DIGIT_NAMES,
+    "svhn_cropped": _DIGIT_NAMES,
+    "mnist": _DIGIT_NAMES,
+    "digits": _DIGIT_NAMES,
+}
+"""In the order of the labels."""
+LICENCES = {
+    "cifar10": "none stated",
+    "cifar100": "none stated",
+    "svhn": "for non-commercial use",
+    "svhn_cropped": "for non-commercial use",
+    "mnist": "CC BY-SA 3.0",
+    "fashion_mnist": "MIT",
+    "digits": "CC BY 4.0",
+}
+"""Of the images, as stated where they are published."""
+
 
 def load_images(
     dataset: str,

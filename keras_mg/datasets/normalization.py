@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from keras_mg.layers.arguments import standardize_data_format
-from keras_mg.ops import normalize
+from keras_mg.ops import normalize_images
 
 # Images are summed this many at a time: the squares of a whole data set would not fit.
 _CHUNK = 1000
@@ -45,15 +45,7 @@ class Normalizer:
         Raises:
             ValueError: if the images are not of the shape that the mean has.
         """
-        data_format = standardize_data_format(data_format)
-        mean, std = (_as_image(array, data_format) for array in (self.mean, self.std))
-        shape, expected = tuple(x.shape)[-3:], mean.shape
-        if any(of not in (1, side) for side, of in zip(shape, expected, strict=False)):
-            raise ValueError(
-                f"The images must have the shape of the mean, {expected} ({data_format}; 1 is for "
-                f"any). Received shape: {tuple(x.shape)}"
-            )
-        return normalize(x, mean, std)
+        return normalize_images(x, self.mean, self.std, standardize_data_format(data_format))
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -121,11 +113,3 @@ class MeanImage:
             squares += int(np.square(chunk).sum())
         variance = squares / images.size - (total.sum() / images.size) ** 2
         return Normalizer(total / len(images), np.sqrt(variance))
-
-
-def _as_image(statistics: np.ndarray, data_format: str) -> np.ndarray:
-    """Three axes that broadcast against an image's."""
-    image = statistics.reshape((1,) * (3 - statistics.ndim) + statistics.shape)
-    if data_format == "channels_first":
-        image = np.ascontiguousarray(np.moveaxis(image, -1, 0))
-    return image

@@ -32,3 +32,4 @@ from keras_mg.ops._grids import resample_concat as resample_concat
 from keras_mg.ops._grids import resample_conv as resample_conv
 from keras_mg.ops._grids import resampled_grid as resampled_grid
 from keras_mg.ops._normalize import normalize as normalize
+from keras_mg.ops._normalize import normalize_images as normalize_images

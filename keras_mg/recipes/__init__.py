@@ -10,6 +10,7 @@ from keras_mg.recipes.lookup import list_recipes as list_recipes
 from keras_mg.recipes.mixing import with_layers as with_layers
 from keras_mg.recipes.opening import recipe_of as recipe_of
 from keras_mg.recipes.photo_data import Photographs as Photographs
+from keras_mg.recipes.publishing import publish as publish
 from keras_mg.recipes.recipe import Recipe as Recipe
 from keras_mg.recipes.saliency import saliency as saliency
 from keras_mg.recipes.schedules import GeometricDecay as GeometricDecay

@@ -131,6 +131,18 @@ def same_but_seed(one: Path, first: Mapping, other: Path, second: Mapping) -> No
         raise ValueError(f"{one} and {other} are not runs of one recipe: {shown}")
 
 
+def differing(base: Any, other: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted names at which a record differs from another, with its values there."""
+    for key, value in other.items():
+        before = base.get(key) if isinstance(base, Mapping) else None
+        if value == before:
+            continue
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from differing(before, value, f"{prefix}{key}.")
+        elif key not in ("call", "kind"):
+            yield prefix + key, tuple(value) if isinstance(value, list) else value
+
+
 def columns(rows: Sequence[Mapping]) -> dict[str, list[float]]:
     """The rows of a history as a list of each figure."""
     return {key: [row[key] for row in rows] for key in rows[0] if key != "epoch"}

@@ -47,8 +47,8 @@ def evaluate(
 
     Args:
         what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
-        weights: a weights file of any kind that `keras_mg.weights.load` reads. Defaults to the
-            model of the run.
+        weights: a tag, or a weights file of any kind that `keras_mg.weights.load` reads. Defaults
+            to the model of the run.
         output_dir: folder of the files, made if it is not there. Defaults to that of the run, if
             its own model is measured; otherwise nothing is written.
         split: "test" or "validation". Defaults to "test".

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +15,13 @@ from keras_mg import weights as weights_files
 from keras_mg._files import expand
 from keras_mg.datasets.photo_crops import TenCrops
 from keras_mg.layers.arguments import one_of
+from keras_mg.recipes import _runs
 from keras_mg.recipes.data import Splits
 from keras_mg.recipes.lookup import get_recipe
 from keras_mg.recipes.mixing import with_layers
 from keras_mg.recipes.photo_data import Photographs
 from keras_mg.recipes.recipe import Recipe
+from keras_mg.weights import TrainedInfo
 
 SPLITS = ("test", "validation")
 
@@ -69,7 +70,7 @@ def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
     recipe = get_recipe(record["name"])
     if record["data"].get("layers"):
         recipe = with_layers(recipe, record["data"]["layers"])
-    recipe = recipe.changed(dict(_differing(recipe.record(), record)))
+    recipe = recipe.changed(dict(_runs.differing(recipe.record(), record)))
     if json.loads(json.dumps(recipe.record())) != record:
         raise ValueError(
             f"The recipe of {folder} is not {recipe.name} with other values: give evaluate and "
@@ -90,7 +91,7 @@ def open_network(
 
     Args:
         what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
-        weights: a weights file; None for the model of the run.
+        weights: a tag or a weights file; None for the model of the run.
         split: "test" or "validation".
         data_dir: folder of prepared tensorflow-datasets; see `load_images`.
         preprocessing: see `evaluate`.
@@ -116,8 +117,12 @@ def open_network(
             raise ValueError(f"A recipe needs weights to be measured. Received: {recipe.name!r}")
         if split == "test" and isinstance(recipe.data, Photographs):
             fraction = 0  # nothing is fitted to a part of them
+    network = getattr(getattr(recipe.network, "func", recipe.network), "__name__", None)
     beside = (folder or expand(weights).parent) / "preprocessing.npz"
-    if preprocessing is None and beside.is_file():
+    record = _of_tag(network, weights)
+    if preprocessing is None and record is not None:
+        preprocessing = record.preprocessing_path
+    elif preprocessing is None and beside.is_file():
         preprocessing = beside
     fitted = None
     if preprocessing is not None:
@@ -127,7 +132,7 @@ def open_network(
         recipe.batch_size, seed, data_dir, fraction, None, fitted=fitted
     )
     model = recipe.network()
-    weights_files.load(model, weights)
+    weights_files.load(model, weights, network=network)
     batches = data.test if split == "test" else data.validation
     if batches is None:
         raise ValueError(f"Recipe {recipe.name!r} has no validation data here")
@@ -150,13 +155,9 @@ def run_folder(what: Recipe | str | os.PathLike) -> Path | None:
     return None if isinstance(what, Recipe) else expand(what)
 
 
-def _differing(base: Any, other: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted names at which a record differs from another, with its values there."""
-    for key, value in other.items():
-        before = base.get(key) if isinstance(base, Mapping) else None
-        if value == before:
-            continue
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            yield from _differing(before, value, f"{prefix}{key}.")
-        elif key not in ("call", "kind"):
-            yield prefix + key, tuple(value) if isinstance(value, list) else value
+def _of_tag(network: str | None, weights: str | os.PathLike) -> TrainedInfo | None:
+    """The record of weights inside the package; None where `weights` is something else."""
+    if not network or not isinstance(weights, str):
+        return None
+    records = weights_files.weights_info(network)
+    return next((r for r in records if isinstance(r, TrainedInfo) and r.tag == weights), None)

@@ -13,12 +13,16 @@ from keras_mg.weights._opening import read_through as read_through
 from keras_mg.weights._published import WeightsInfo as WeightsInfo
 from keras_mg.weights._published import register_weights as register_weights
 from keras_mg.weights._published import weights_info as weights_info
+from keras_mg.weights._trained import TrainedInfo as TrainedInfo
+from keras_mg.weights._trained import add_to_index as add_to_index
 from keras_mg.weights._verification import verify as verify
 
 __all__ = [
     "DownloadError",
+    "TrainedInfo",
     "WeightsError",
     "WeightsInfo",
+    "add_to_index",
     "export",
     "head_classes",
     "load",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 
 from keras_mg.weights._array_names import foreign_pairs, head_keys
@@ -17,6 +19,7 @@ from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import WeightsInfo
 from keras_mg.weights._sniff import Format
 from keras_mg.weights._sources import find_source
+from keras_mg.weights._trained import TrainedInfo
 
 
 def load(
@@ -33,7 +36,8 @@ def load(
 
     Args:
         model: a built model, as the constructors make it.
-        source: None (nothing is loaded); the tag of published weights (`"imagenet"`); or the
+        source: None (nothing is loaded); a tag (`"imagenet"`, `"cifar10"`; `weights_info` lists
+            them: the package's own are inside it, others are fetched); or the
             path or address (`https://`, `file://`, `hf://owner/repository/file`) of a
             `.weights.h5`, `.keras`, `.safetensors`, MXNet `.params` or PyTorch file. What format
             a file has is told by its content. An address may end in `#sha256=` and the file's
@@ -66,9 +70,11 @@ def load(
         return model
     network = network or model.name
     found = find_source(source, network, cache_dir=cache_dir, offline=offline, progress=progress)
-    if found.path is not None:
+    if isinstance(found.record, TrainedInfo) and found.path is not None:
+        _load_trained(model, found.record, found.path, found.name, skip_mismatch)
+    elif found.path is not None:
         load_file(model, found.path, file=found.name, skip_mismatch=skip_mismatch)
-    elif found.record is not None:
+    elif isinstance(found.record, WeightsInfo):
         _load_published(
             model,
             found.record,
@@ -104,6 +110,17 @@ def _is_head(key: str, layer: str | None) -> bool:
     return layer == HEAD if layer is not None else top_group(key) == "layers/dense"
 
 
+def _load_trained(
+    model: keras.Model, record: TrainedInfo, path: Path, name: str, skip_mismatch: bool
+) -> None:
+    if not skip_mismatch:
+        _check_classes(model, record, name)
+    try:
+        load_file(model, path, file=name, skip_mismatch=skip_mismatch)
+    except WeightsError as error:
+        raise WeightsError(f"{error} The file is for {record.call()}.") from error
+
+
 def _load_published(
     model: keras.Model,
     record: WeightsInfo,
@@ -129,7 +146,7 @@ def _load_published(
     load_file(model, path, file=f"{name} ({path})", skip_mismatch=skip_mismatch)
 
 
-def _check_classes(model: keras.Model, record: WeightsInfo, name: str) -> None:
+def _check_classes(model: keras.Model, record: WeightsInfo | TrainedInfo, name: str) -> None:
     """Raise for another number of classes before anything is fetched."""
     head = next((layer for layer in model.layers if layer.name == HEAD), None)
     units = getattr(head, "units", record.classes)
@@ -160,8 +177,9 @@ def head_classes(
         1000
     """
     found = find_source(source, network, cache_dir=cache_dir)
-    if found.path is None:
-        return found.record.classes if found.record else None
+    if found.record is not None:
+        return found.record.classes
+    assert found.path is not None
     with open_arrays(found.path, found.name) as (kind, arrays):
         if kind in ("weights.h5", "keras"):
             shapes = [a.shape for key, a in arrays.items() if _is_head(key, a.layer)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeAlias, overload
 
 from keras_mg.weights._arrays import WeightsError
 from keras_mg.weights._hashing import check_form
+from keras_mg.weights._trained import TrainedInfo, shipped
 
 RGB = tuple[float, float, float]
 
@@ -96,20 +97,24 @@ def register_weights(record: WeightsInfo) -> WeightsInfo:
     return record
 
 
+Info: TypeAlias = WeightsInfo | TrainedInfo
+
+
 @overload
-def weights_info(network: str, tag: str) -> WeightsInfo: ...
+def weights_info(network: str, tag: str) -> Info: ...
 @overload
-def weights_info(network: str | None = None, tag: None = None) -> tuple[WeightsInfo, ...]: ...
+def weights_info(network: str | None = None, tag: None = None) -> tuple[Info, ...]: ...
 def weights_info(network=None, tag=None):
-    """What is known of the published weights.
+    """What is known of the weights that a tag is for.
 
     Args:
         network: name of a constructor, or None for all.
         tag: one of the network's tags, or None for all.
 
     Returns:
-        One `WeightsInfo` where both are given, otherwise a tuple of them (empty for a network
-        that nothing is published for).
+        Where both are given, one record: a `TrainedInfo` for a file inside the package, which was
+        trained here, and a `WeightsInfo` for one that its authors published. Otherwise a tuple of
+        them (empty for a network that there are none for).
 
     Raises:
         WeightsError: (a `ValueError`) both are given and there is no such file.
@@ -121,12 +126,13 @@ def weights_info(network=None, tag=None):
         >>> [record.tag for record in weights.weights_info("IGC_L100M2")]
         ['imagenet']
     """
+    known: dict[tuple[str, str], Info] = {**shipped(), **PUBLISHED}
     if tag is None:
-        return tuple(r for r in PUBLISHED.values() if network in (None, r.network))
-    record = PUBLISHED.get((network, tag))
+        return tuple(r for r in known.values() if network in (None, r.network))
+    record = known.get((network, tag))
     if record is None:
-        known = ", ".join(f"{name} {published!r}" for name, published in PUBLISHED)
+        listed = ", ".join(f"{name} {published!r}" for name, published in known)
         raise WeightsError(
-            f"no published weights {tag!r} for network {network!r}. Published: {known}."
+            f"no published weights {tag!r} for network {network!r}. Published: {listed}."
         )
     return record

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlunsplit
 from urllib.request import url2pathname
 
-from keras_mg._files import expand
+from keras_mg._files import expand, replacing
 from keras_mg.weights._arrays import PathLike, WeightsError
-from keras_mg.weights._download import fetch, shown, split_address
+from keras_mg.weights._download import (
+    DownloadError,
+    cache_folder,
+    fetch,
+    is_offline,
+    mirrors,
+    shown,
+    split_address,
+)
 from keras_mg.weights._hashing import check_form, matches
 from keras_mg.weights._hub import fetch_from_hub
 from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import PUBLISHED, WeightsInfo
+from keras_mg.weights._trained import INDEX, TrainedInfo, read_index, shipped
 
+INDEX_LIMIT = 16 << 20  # bytes
 SCHEMES = ("http", "https", "file", "hf")
 
 
@@ -26,12 +39,12 @@ class Source:
 
     Args:
         name: what to call it in messages.
-        record: the record, for a published tag.
-        path: the file, otherwise.
+        record: the record, for a tag.
+        path: the file, where it is on this machine.
     """
 
     name: str
-    record: WeightsInfo | None = None
+    record: WeightsInfo | TrainedInfo | None = None
     path: Path | None = None
 
 
@@ -58,17 +71,93 @@ def find_source(
     record = PUBLISHED.get((network, text))
     if record is not None and isinstance(source, str):
         return Source(f"weights={text!r} of {network}", record=record)
+    trained = shipped().get((network, text))
+    if trained is not None and isinstance(source, str):
+        return Source(f"weights={text!r} of {network}", trained, trained.path)
     if "://" in text:
         return _addressed(text, cache_dir, offline, progress)
     path = expand(text)
     if path.is_file():
         return Source(text, path=path)
-    raise WeightsError(_unknown(text, network, path))
+    answers: list[str] = []
+    if isinstance(source, str) and text.isidentifier() and not path.is_dir():
+        for base in mirrors():
+            try:
+                hosted = _hosted(base, network, text, cache_dir, offline, progress)
+            except WeightsError as error:
+                answers.append(f" {shown(base)} was asked, too: {error}")
+                continue
+            if hosted is not None:
+                return hosted
+            answers.append(f" {shown(base)} does not have them either.")
+    raise WeightsError(_unknown(text, network, path) + "".join(answers))
+
+
+def _hosted(
+    base: str,
+    network: str,
+    tag: str,
+    cache_dir: PathLike | None,
+    offline: bool | None,
+    progress: bool,
+) -> Source | None:
+    """What a mirror's own index has under a tag; None where it has nothing."""
+    digest = hashlib.sha256(base.encode()).hexdigest()[:16]
+    kept = cache_folder(cache_dir) / f"{digest}-{INDEX}"
+    if is_offline(offline):
+        if not kept.is_file():
+            raise DownloadError("offline, and its index is not in the cache folder.")
+    else:
+        # An index grows: it is asked for anew, and kept for when there is no network.
+        with tempfile.TemporaryDirectory() as folder:
+            read = fetch(
+                f"{base}/{INDEX}", INDEX, cache_dir=folder, progress=False, size=INDEX_LIMIT
+            )
+            text = read.read_text(encoding="utf-8", errors="replace")
+        records = read_index(base, text)  # what is none is not kept
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(kept) as part:
+                part.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DownloadError(f"its index cannot be written to {kept}: {error}") from error
+    records = read_index(base, kept.read_text(encoding="utf-8"))
+    for record in records:
+        if (record.network, record.tag) == (network, tag):
+            folder = _fetched(record, base, cache_dir, offline, progress)
+            record = dataclasses.replace(record, folder=os.fspath(folder))
+            return Source(f"weights={tag!r} of {network} ({shown(base)})", record, record.path)
+    return None
+
+
+def _fetched(
+    record: TrainedInfo,
+    base: str,
+    cache_dir: PathLike | None,
+    offline: bool | None,
+    progress: bool,
+) -> Path:
+    """The folder that a host's files of a record have been fetched into."""
+    files = [(record.filename, record.hash, record.size)]
+    if record.preprocessing:
+        files.append((record.preprocessing["filename"], record.preprocessing["hash"], INDEX_LIMIT))
+    for filename, expected, size in files:
+        path = fetch(
+            f"{base}/{filename}",
+            filename,
+            expected=expected,
+            cache_dir=cache_dir,
+            offline=offline,
+            progress=progress,
+            size=size,
+        )
+    return path.parent
 
 
 def _unknown(text: str, network: str, path: Path) -> str:
-    tags = [tag for other, tag in PUBLISHED if other == network]
-    others = [other for other, tag in PUBLISHED if tag == text]
+    known = [*PUBLISHED, *shipped()]
+    tags = [tag for other, tag in known if other == network]
+    others = [other for other, tag in known if tag == text]
     options = ["None", *map(repr, tags), "the path or address of a weights file"]
     found = "is a folder" if path.is_dir() else "is no file"
     message = (

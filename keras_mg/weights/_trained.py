@@ -118,7 +118,7 @@ class TrainedInfo:
         Raises:
             WeightsError: (a `ValueError`) it is not there, or is another file.
         """
-        if self.preprocessing is None:
+        if not self.preprocessing:
             return None
         return self._checked(self.preprocessing["filename"], self.preprocessing["hash"])
 

@@ -32,7 +32,7 @@ def published(tmp_path, source, monkeypatch):
     host = Host({"small-0095.params": source.read_bytes()})
     with serving(host) as base:
         record = dataclasses.replace(
-            weights_info()[0],
+            weights_info("IGC_L100M2", "imagenet"),
             network=NETWORK,
             tag="digits",
             address=f"{base}/small-0095.params",

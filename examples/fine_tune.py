@@ -6,9 +6,10 @@
     python examples/fine_tune.py --weights FILE           # trained weights of your own
     python examples/fine_tune.py --compile                # compiled on a CPU, too
 
-The trunk of `ResNet20(weights="cifar10")`, whose weights come with the package, gets a new head. The
-head is trained first, on the frozen trunk, then all of it. The same is done from random weights, on
-the same images in the same order for as many steps, and both are measured on the test images.
+The trunk of `ResNet20(weights="cifar10")`, whose weights come with the package, gets a new head.
+The head is trained first, on the frozen trunk, then all of it. The same is done from random
+weights, on the same images in the same order for as many steps, and both are measured on the test
+images.
 """
 
 import argparse

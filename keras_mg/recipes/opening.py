@@ -71,12 +71,19 @@ def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
     if record["data"].get("layers"):
         recipe = with_layers(recipe, record["data"]["layers"])
     recipe = recipe.changed(dict(_runs.differing(recipe.record(), record)))
-    if json.loads(json.dumps(recipe.record())) != record:
+    if not _covers(json.loads(json.dumps(recipe.record())), record):
         raise ValueError(
             f"The recipe of {folder} is not {recipe.name} with other values: give evaluate and "
             "predict the recipe itself, and the weights"
         )
     return recipe, result
+
+
+def _covers(whole: Any, part: Any) -> bool:
+    """Whether a record says what an older one, which may lack settings, says."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return part.keys() <= whole.keys() and all(_covers(whole[k], part[k]) for k in part)
+    return whole == part
 
 
 def open_network(

@@ -20,8 +20,8 @@ from keras_mg import applications, weights
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.images import CLASS_NAMES, LICENCES
 from keras_mg.recipes import _runs
-from keras_mg.recipes.evaluation import recipe_of
 from keras_mg.recipes.lookup import get_recipe
+from keras_mg.recipes.opening import recipe_of
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.weights import TrainedInfo
 

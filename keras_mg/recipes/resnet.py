@@ -15,7 +15,7 @@ from keras_mg.datasets.normalization import MeanImage
 from keras_mg.recipes._claims import published_accuracy
 from keras_mg.recipes.data import LabelledImages
 from keras_mg.recipes.recipe import Recipe
-from keras_mg.recipes.schedules import StepDecay
+from keras_mg.recipes.schedules import StepDecay, WarmUpCosine
 from keras_mg.training.average_statistics import AverageStatistics
 from keras_mg.training.coupled_sgd import CoupledSGD
 
@@ -142,9 +142,8 @@ _DIGITS = dataclasses.replace(
 )
 # Of ours, for one core of a CPU: what `ResNet20(weights="cifar10")` is trained by.
 _SHORT = dataclasses.replace(
-    _RELEASED[0],
+    _RELEASED[0].changed({"data.sampling": "shuffle"}),
     name="resnet20-short-cifar10",
-    data=dataclasses.replace(_RELEASED[0].data, sampling="shuffle"),
     epochs=30,
     schedule=WarmUpCosine(peak=0.2, warmup=0.15),
     optimizer=partial(OPTIMIZER, weight_decay=5e-4),

@@ -109,9 +109,9 @@ def _hosted(
             raise DownloadError("offline, and its index is not in the cache folder.")
     else:
         # An index grows: it is asked for anew, and kept for when there is no network.
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as scratch:
             read = fetch(
-                f"{base}/{INDEX}", INDEX, cache_dir=folder, progress=False, size=INDEX_LIMIT
+                f"{base}/{INDEX}", INDEX, cache_dir=scratch, progress=False, size=INDEX_LIMIT
             )
             text = read.read_text(encoding="utf-8", errors="replace")
         records = read_index(base, text)  # what is none is not kept

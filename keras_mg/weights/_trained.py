@@ -227,11 +227,17 @@ def shipped() -> dict[tuple[str, str], TrainedInfo]:
     return {(each.network, each.tag): each for each in read_index(PACKAGE_FOLDER)}
 
 
-_KINDS = {"str": str, "int": int, "float": (int, float), "tuple": list, "Mapping": dict}
+_KINDS: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "tuple": list,
+    "Mapping": dict,
+}
 
 
 def _from_json(record: dict[str, Any], folder: str) -> TrainedInfo:
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(TrainedInfo):
         if field.name == "folder":
             continue
@@ -241,7 +247,7 @@ def _from_json(record: dict[str, Any], folder: str) -> TrainedInfo:
         kind = str(field.type).partition("[")[0]
         if not (isinstance(value, _KINDS[kind]) or (value is None and "None" in str(field.type))):
             raise WeightsError(f"{folder}: {field.name} must be a {kind}. Received: {value!r}")
-        values[field.name] = tuple(value) if kind == "tuple" else value
+        values[field.name] = tuple(value) if isinstance(value, list) else value
     files = [(values["filename"], values["hash"])]
     if values["preprocessing"]:
         files.append((values["preprocessing"]["filename"], values["preprocessing"]["hash"]))

@@ -15,7 +15,7 @@ from keras_mg.cli import main
 from keras_mg.datasets import load_images
 from keras_mg.recipes import evaluate, get_recipe, publish, train
 from keras_mg.recipes.publishing import command, spread
-from keras_mg.weights import WeightsError, load
+from keras_mg.weights import WeightsError
 from keras_mg.weights._download import MIRROR_VARIABLE, OFFLINE_VARIABLE
 from keras_mg.weights._trained import INDEX, read_index
 from tests.weights.server import Host, serving
@@ -94,8 +94,8 @@ def test_a_mirror_has_it_under_its_tag(run, hosted, how, monkeypatch, tmp_path):
         trunk = MgNet(**{**SHAPE, "include_top": False}, weights=TAG)
         np.testing.assert_array_equal(trunk.get_weights()[0], model.get_weights()[0])
     # The host is gone; what it had is in the cache.
+    monkeypatch.setenv(MIRROR_VARIABLE, "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match="was asked, too"):
-        monkeypatch.setenv(MIRROR_VARIABLE, "http://127.0.0.1:9")
         MgNet(**SHAPE, weights=TAG)
     monkeypatch.setenv(MIRROR_VARIABLE, base if how == "http" else str(folder))
     monkeypatch.setenv(OFFLINE_VARIABLE, "1")
@@ -195,5 +195,3 @@ def test_spread_and_command_without_validation(run):
     assert spread([{"loss": 1.0, "val_loss": 0.5}]) == {}
     result = {**run[1], "validation_fraction": 0.25, "jit_compile": True}
     assert command(RECIPE, result).endswith("--seed 5 --validation-fraction 0.25 --compile")
-
-

@@ -26,6 +26,7 @@ from benchmarks.twins.multigrid import CifarRMG as CifarRMG
 from benchmarks.twins.multigrid import PRMGSeg as PRMGSeg
 from benchmarks.twins.multigrid import PRMGSeg30 as PRMGSeg30
 from benchmarks.twins.multigrid import PRMGSeg52 as PRMGSeg52
+from benchmarks.twins.resnet import AttributeNet as AttributeNet
 from benchmarks.twins.resnet import ResNet20 as ResNet20
 from benchmarks.twins.resnet import ResNet32 as ResNet32
 from benchmarks.twins.resnet import ResNet44 as ResNet44

@@ -8,8 +8,10 @@ corrected later, the first block of the next group widens, and none narrows.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -104,3 +106,39 @@ ResNet32 = partial(TorchResNet, 5)
 ResNet44 = partial(TorchResNet, 7)
 ResNet56 = partial(TorchResNet, 9)
 ResNet110 = partial(TorchResNet, 18)
+
+
+class AttributeNet(nn.Module):
+    """Stages of residual blocks with heads of which each attribute has one; logits."""
+
+    STAGES = ((64, 3), (128, 4), (256, 4), (512, 3))
+
+    def __init__(
+        self, version: int = 4, levels: Sequence[int] | None = None, classes: int = 64
+    ) -> None:
+        super().__init__()
+        self.levels = levels
+        self.stem = nn.Conv2d(3, 64, 7, 2, 3)
+        self.stages, self.heads = nn.ModuleList(), nn.ModuleList()
+        width = 64
+        for s, (out, blocks) in enumerate(self.STAGES[:version], 1):
+            make = partial(TorchBlock, block="bn_before_add", final_relu=True)
+            stage = [make(width, out, 2 if s > 1 else 1)]
+            stage += [make(out, out, 1) for _ in range(blocks - 1)]
+            self.stages.append(nn.Sequential(*stage))
+            width = out
+            if levels or s == version:
+                # A linear layer, as a convolution of one pixel.
+                head = nn.Sequential(nn.Conv2d(out, classes, 1), nn.BatchNorm2d(classes))
+                self.heads.append(head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.stem(x)), 3, 2, 1)
+        answers = []
+        for stage in self.stages:
+            x = stage(x)
+            if self.levels:
+                answers.append(self.heads[len(answers)](x.mean((2, 3), keepdim=True)).flatten(1))
+        if not self.levels:
+            return self.heads[0](x.mean((2, 3), keepdim=True)).flatten(1)
+        return torch.stack([answers[s - 1][:, i] for i, s in enumerate(self.levels)], 1)

@@ -31,6 +31,7 @@ Besides its own arguments, each has these, in the meaning of `keras.applications
 
 from keras_mg.applications import _igc_weights as _igc_weights
 from keras_mg.applications import _mgnet_weights as _mgnet_weights
+from keras_mg.applications import attributes as attributes
 from keras_mg.applications import igc as igc
 from keras_mg.applications import igc_cifar as igc_cifar
 from keras_mg.applications import mgnet as mgnet
@@ -47,6 +48,7 @@ from keras_mg.applications._catalogue import published_figures as published_figu
 from keras_mg.applications._records import Form as Form
 from keras_mg.applications._records import NetworkRecord as NetworkRecord
 from keras_mg.applications._records import PublishedFigure as PublishedFigure
+from keras_mg.applications.attributes import AttributeNet as AttributeNet
 from keras_mg.applications.igc import IGC_L4M32 as IGC_L4M32
 from keras_mg.applications.igc import IGC_L16M16 as IGC_L16M16
 from keras_mg.applications.igc import IGC_L100M2 as IGC_L100M2

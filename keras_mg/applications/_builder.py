@@ -205,6 +205,7 @@ def classifier(
     zero_bias: bool,
     smallest_side: int = 1,
     *,
+    top: Callable | None = None,
     include_top: bool,
     weights,
     input_tensor,
@@ -226,6 +227,8 @@ def classifier(
         image: `(height, width, channels)` of the published network's image.
         zero_bias: whether the classifier's bias starts at zero rather than uniformly.
         smallest_side: what the image's sides must be at least, in pixels.
+        top: makes the output, called with the trunk's feature maps, `classes`,
+            `classifier_activation` and the arguments of every layer; None is the classifier.
         include_top: this and the following as every constructor takes them.
         weights: likewise.
         input_tensor: likewise.
@@ -247,7 +250,9 @@ def classifier(
         )
         levels = trunk(images, common)
     x = levels[max(levels)]
-    if include_top:
+    if include_top and top is not None:
+        outputs = top(levels, classes, classifier_activation, common)
+    elif include_top:
         width = arguments.channels(tuple(x.shape), common["data_format"], network)
         head = classifier_layer(classes, classifier_activation, width, zero_bias, common["dtype"])
         outputs = head(features(levels, x, "avg", False, common))

@@ -29,8 +29,8 @@ def prepare(
     name: Annotated[
         str,
         typer.Argument(
-            help="cluttered_mnist (all six tasks), one such as cluttered_mnist/seg, mnist or "
-            "fashion_mnist."
+            help="cluttered_mnist (all six tasks), one such as cluttered_mnist/seg, mnist, "
+            "fashion_mnist or attribute_digits."
         ),
     ],
     data_dir: Annotated[
@@ -49,7 +49,7 @@ def prepare(
     source_dir: Annotated[
         str | None, typer.Option(help="Folder of the idx files, or of the prepared mnist.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of cluttered MNIST.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,
 ) -> None:
     """Make a data set where training finds it; the folder appears when it is complete."""

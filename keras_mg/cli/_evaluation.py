@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keras_mg.cli._shared import Failure, parse_settings, say
+from keras_mg.cli._shared import Settings as NetworkSettings
 
 if TYPE_CHECKING:
     from keras_mg.recipes import Recipe
@@ -172,6 +175,52 @@ def saliency(
         data_dir=data_dir,
         seed=seed,
         jit_compile="auto" if jit_compile is None else jit_compile,
+        report=say,
+    )
+
+
+@app.command()
+def svm(
+    network: Annotated[str, typer.Argument(help="A name from `keras-mg list`.")],
+    weights: Annotated[
+        str | None, typer.Option(help="A weights file or address.  [default: random weights]")
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder with the files of lines and images/.  [default: the embedded digits]"
+        ),
+    ] = None,
+    train: Annotated[str, typer.Option(help="The file of lines to train on.")] = "train.txt",
+    test: Annotated[str, typer.Option(help="The file of lines to test on.")] = "test.txt",
+    size: Annotated[int, typer.Option(min=1, help="Side of the square that a box becomes.")] = 224,
+    cost: Annotated[float, typer.Option(help="Of a wrong answer.")] = 1.0,
+    output_dir: Annotated[str, typer.Option(help="Folder of the table.")] = "outputs/svm",
+    settings: NetworkSettings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Name attributes by a linear SVM each, on a network's features; a table sorted by F1."""
+    from keras_mg import applications, recipes
+
+    arguments = {"include_top": False, "pooling": "avg", **parse_settings(settings)}
+    record = applications.network_record(network)
+    if weights is not None:
+        arguments["weights"] = weights
+    try:
+        model = record.construct(input_shape=(size, size, 3), **arguments)
+    except TypeError as error:
+        raise Failure(str(error)) from error
+    data = recipes.Attributes(
+        "embedded" if data_dir is None else "folder", size=size, train=train, test=test
+    )
+    # Each family's module has what its images go through.
+    module = sys.modules[inspect.unwrap(record.construct).__module__]
+    recipes.attribute_svms(
+        model,
+        data,
+        data_dir,
+        output_dir,
+        cost,
+        preprocess_input=getattr(module, "preprocess_input", None),
         report=say,
     )
 

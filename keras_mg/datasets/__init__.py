@@ -1,5 +1,8 @@
 """Data sets as arrays and as batches, and what the papers do to images for training."""
 
+from keras_mg.datasets.attribute_digits import AttributeDigits as AttributeDigits
+from keras_mg.datasets.attribute_lines import AttributeLines as AttributeLines
+from keras_mg.datasets.attribute_lines import PadToSquare as PadToSquare
 from keras_mg.datasets.augmentation import ShiftAndFlip as ShiftAndFlip
 from keras_mg.datasets.augmented_images import AugmentedImages as AugmentedImages
 from keras_mg.datasets.canvas_batches import CanvasBatches as CanvasBatches

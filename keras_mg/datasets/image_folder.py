@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,15 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 
 
 class Photo(NamedTuple):
-    """A photograph as it is stored: its `content`, its `label`, and its `name` for people."""
+    """A photograph as it is stored: its `content`, its `label`, and its `name` for people.
+
+    Of an object in it, `box` is (x1, y1, x2, y2) in pixels, and `label` may be a vector.
+    """
 
     content: bytes
-    label: int
+    label: Any
     name: str
+    box: tuple[int, int, int, int] | None = None
 
 
 class ImageFolder:

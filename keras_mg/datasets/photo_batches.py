@@ -9,11 +9,12 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from keras_mg.datasets.attribute_lines import AttributeLines
 from keras_mg.datasets.image_folder import ImageFolder, TFDSPhotos
 from keras_mg.datasets.keras_layers import apply_layers, one_hot
 from keras_mg.layers.arguments import one_of, positive_int, standardize_data_format
@@ -21,7 +22,7 @@ from keras_mg.layers.arguments import one_of, positive_int, standardize_data_for
 # Of ImageNet's pixels, red, green and blue from 0 to 255.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CORRUPT = ("raise", "skip")
-_ORDERS = ("shuffle", "sequence")
+_ORDERS = ("shuffle", "replacement", "sequence")
 
 
 class PhotoBatches(keras.utils.PyDataset):
@@ -49,7 +50,7 @@ class PhotoBatches(keras.utils.PyDataset):
     ```
 
     Args:
-        photos: `ImageFolder` or `TFDSPhotos`.
+        photos: `ImageFolder`, `TFDSPhotos` or `AttributeLines`.
         crop: makes a square array of a photograph: `RandomAreaCrop`, `RandomAspectCrop`,
             `CenterCrop`, `TenCrops`.
         batch_size: int. Defaults to 64.
@@ -62,8 +63,8 @@ class PhotoBatches(keras.utils.PyDataset):
         classes: int, makes labels one-hot vectors of that length. Defaults to None.
         mean: numbers from 0 to 255, subtracted from red, green and blue. Defaults to ImageNet's.
         std: numbers, by which they are divided. Defaults to ImageNet's.
-        order: "shuffle", in an order of its own in every epoch, or "sequence". Defaults to
-            "shuffle".
+        order: "shuffle", in an order of its own in every epoch, "replacement", drawn anew each
+            time, or "sequence". Defaults to "shuffle".
         steps_per_epoch: int, where an epoch is not once through all; photographs come each once
             before any comes again. Defaults to None.
         seed: int of at least 0. Defaults to 0.
@@ -78,7 +79,8 @@ class PhotoBatches(keras.utils.PyDataset):
 
     Output shape:
         `(x, y)`: x float32 `(batch, size, size, 3)` (of `TenCrops` `(batch, 10, size, size, 3)`),
-        or with the channels before the height; y int64 `(batch,)`, or float32 `(batch, classes)`.
+        or with the channels before the height; y int64 `(batch,)`, or float32 `(batch, classes)`,
+        as of attributes.
 
     Raises:
         ValueError: if an argument is not of its kind.
@@ -87,7 +89,7 @@ class PhotoBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        photos: ImageFolder | TFDSPhotos,
+        photos: ImageFolder | TFDSPhotos | AttributeLines,
         crop: Callable,
         batch_size: int = 64,
         colors: Sequence[Callable] = (),
@@ -96,7 +98,7 @@ class PhotoBatches(keras.utils.PyDataset):
         classes: int | None = None,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,
-        order: Literal["shuffle", "sequence"] = "shuffle",
+        order: Literal["shuffle", "replacement", "sequence"] = "shuffle",
         steps_per_epoch: int | None = None,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
@@ -156,7 +158,9 @@ class PhotoBatches(keras.utils.PyDataset):
             raise OSError(f"No photograph of batch {index} can be read.")
         x = np.stack([image for image, _ in kept])
         y = np.array([label for _, label in kept], "int64")
-        if self.classes is not None:
+        if y.ndim == 2:
+            y = y.astype("float32")
+        elif self.classes is not None:
             y = one_hot(y, self.classes)
         if self.layers:
             x, y = apply_layers(self.layers, x, y, [self.seed, self.epoch, index % len(self)])
@@ -181,10 +185,12 @@ class PhotoBatches(keras.utils.PyDataset):
         rows = np.arange(len(self.photos))
         if self.order == "shuffle":
             rows = np.random.default_rng([self.seed, number]).permutation(rows)
+        elif self.order == "replacement":
+            rows = np.random.default_rng([self.seed, number]).choice(rows, len(rows))
         first, step = self.shard
         return rows[first::step][: self._count]
 
-    def _make(self, row: int, number: int) -> tuple[np.ndarray, int] | None:
+    def _make(self, row: int, number: int) -> tuple[np.ndarray, Any] | None:
         photo = self.photos[row]
         try:
             image = decode(photo.content)
@@ -194,6 +200,8 @@ class PhotoBatches(keras.utils.PyDataset):
                 raise OSError(message) from error
             warnings.warn(f"{message}; it is left out", stacklevel=2)
             return None
+        if photo.box is not None:
+            image = image.crop(photo.box)
         key = np.array([self.seed, number], "uint64")
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, row]))
         x = self.crop(image, rng)

@@ -15,13 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from keras_mg._files import expand
+from keras_mg.datasets.attribute_digits import AttributeDigits
 from keras_mg.datasets.cluttered_mnist import TASKS
 from keras_mg.datasets.cluttered_mnist_builder import cluttered_mnist_builder
 from keras_mg.datasets.mnist_digits import read_idx_digits
 
 DEFAULT_FOLDER = "~/tensorflow_datasets"
 IDX_DATASETS = ("mnist", "fashion_mnist")
-PREPARABLE = ("cluttered_mnist", *(f"cluttered_mnist/{task}" for task in TASKS), *IDX_DATASETS)
+ATTRIBUTES = "attribute_digits"
+PREPARABLE = (
+    "cluttered_mnist",
+    *(f"cluttered_mnist/{task}" for task in TASKS),
+    *IDX_DATASETS,
+    ATTRIBUTES,
+)
 
 
 def prepare_dataset(
@@ -39,14 +46,15 @@ def prepare_dataset(
 
     Args:
         name: "cluttered_mnist" for all six tasks, or one of them, such as "cluttered_mnist/seg";
-            "mnist" or "fashion_mnist" from idx files.
+            "mnist" or "fashion_mnist" from idx files; "attribute_digits", a folder for trials of
+            attributes (`AttributeDigits.write`).
         data_dir: where prepared data sets lie; None is `TFDS_DATA_DIR` of the environment or
             `~/tensorflow_datasets`.
         source: of the digits of cluttered MNIST: "tfds", "idx" or "embedded"; see
             `load_mnist_digits`. Defaults to "tfds".
         source_dir: the folder of the idx files, or of the prepared `mnist`, which by default lies
             in `data_dir`.
-        seed: int, of cluttered MNIST. Defaults to 0.
+        seed: int, of cluttered MNIST and of the attributes. Defaults to 0.
         workers: int, processes that draw it; the result is the same. Defaults to 1.
         report: called with a line when something begins or is done.
 
@@ -70,6 +78,9 @@ def prepare_dataset(
         data_dir = os.environ.get("TFDS_DATA_DIR", DEFAULT_FOLDER)
     folder = expand(data_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    if name == ATTRIBUTES:
+        with _alone_in(folder):
+            return [_attribute_digits(folder / name, seed, report)]
     if name in IDX_DATASETS:
         if source_dir is None:
             raise ValueError(
@@ -114,6 +125,20 @@ def _prepare(name: str, make: Callable, source: str, seed: int, report: Callable
         f"{name} {split.num_examples:,}" for name, split in sorted(builder.info.splits.items())
     )
     report(f"{name}: {sizes}; {path}")
+    return path
+
+
+def _attribute_digits(path: Path, seed: int, report: Callable) -> Path:
+    if path.exists():
+        report(f"{path.name} is there: {path}")
+        return path
+    report(f"Making {path.name} ...")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="incomplete.") as part:
+        made = Path(part) / path.name
+        for split in ("train", "test"):
+            AttributeDigits(split, seed).write(made, split)
+        os.replace(made, path)
+    report(f"{path.name}: {path}")
     return path
 
 

@@ -1,5 +1,7 @@
 """The published recipes as records, and training by one."""
 
+from keras_mg.recipes.attribute_data import Attributes as Attributes
+from keras_mg.recipes.attribute_svms import attribute_svms as attribute_svms
 from keras_mg.recipes.canvas_data import ClutteredMNIST as ClutteredMNIST
 from keras_mg.recipes.data import DigitCanvases as DigitCanvases
 from keras_mg.recipes.data import LabelledImages as LabelledImages

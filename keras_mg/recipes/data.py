@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -36,6 +37,9 @@ class Splits(NamedTuple):
     classes: int  # or maps
     fitted: dict[str, np.ndarray]  # arrays that were fitted to the training images, by name
     place: str | None  # where the batches are made, "host" or "device"
+    # What the loss takes from the training data.
+    loss_arguments: Mapping[str, Any] = MappingProxyType({})
+    attributes: list[str] | None = None  # their names, where labels are bits of them
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,8 +12,10 @@ import keras
 import numpy as np
 
 from keras_mg._files import expand, replacing
+from keras_mg.metrics.attribute_table import AttributeTable
 from keras_mg.metrics.tables import ClassTable, MapTable
 from keras_mg.recipes import _runs
+from keras_mg.recipes._tables import write_csv
 from keras_mg.recipes.opening import open_network, run_folder
 from keras_mg.recipes.recipe import Recipe
 
@@ -34,12 +35,13 @@ def evaluate(
 
     Of a run's folder the figures are those that `train` reported. Beside the recipe's loss and
     metrics there are, of a classifier, top-1 and top-5 accuracy, a row per class and the confusion
-    matrix; of a network that gives maps, what `MapTable` says. With `output_dir`, or in the folder
+    matrix; of a network that gives maps, what `MapTable` says; of one that names attributes, what
+    `AttributeTable` says, sorted by F1. With `output_dir`, or in the folder
     of the run, they are written:
 
     ```
     evaluation.json         figures and what was measured
-    per_class.csv           a row per class or map
+    per_class.csv           a row per class, map or attribute
     confusion_matrix.csv    of a classifier: rows are true, columns predicted classes
     ```
 
@@ -69,24 +71,28 @@ def evaluate(
         ValueError: if there is no finished run, or weights, recipe and data do not fit each other.
         FileNotFoundError: if the data are not there.
     """
-    recipe, model, data, source = open_network(what, weights, split, data_dir, preprocessing, crops)
-    _compile(model, recipe, jit_compile)
-    loss, metrics = recipe.loss(), [metric() for metric in recipe.metrics]
+    opened = open_network(what, weights, split, data_dir, preprocessing, crops)
+    recipe, model, data, source, splits = opened
+    _compile(model, jit_compile)
+    loss, metrics = recipe.loss(**splits.loss_arguments), [metric() for metric in recipe.metrics]
     mean_loss = keras.metrics.Mean()
-    table: ClassTable | MapTable | None = None
+    table: ClassTable | MapTable | AttributeTable | None = None
+    if splits.attributes is not None:
+        table = AttributeTable(splits.attributes)
     images = 0
     for y, outputs in _outputs(model, data):
         images += len(outputs)
         mean_loss.update_state(loss(y, outputs), sample_weight=len(outputs))
         for metric in metrics:
             metric.update_state(y, outputs)
+        if isinstance(table, AttributeTable):
+            table.update(keras.ops.convert_to_numpy(y), outputs)
+            continue
         truth = _truth(y)
-        if truth.ndim == 1:
-            table = ClassTable(outputs.shape[-1]) if table is None else table
-            table.update(truth, outputs)
-        else:
-            table = MapTable() if table is None else table
-            table.update(*(_channels_last(maps) for maps in (truth, outputs)))
+        if table is None:
+            table = ClassTable(outputs.shape[-1]) if truth.ndim == 1 else MapTable()
+        maps = truth.ndim > 1
+        table.update(*(_channels_last(each) if maps else each for each in (truth, outputs)))
     assert table is not None
     figures = {"loss": float(mean_loss.result())}
     figures |= {metric.name: float(metric.result()) for metric in metrics}
@@ -130,7 +136,8 @@ def predict(
         what: the folder of a finished run, or a `Recipe`, for which `weights` are needed.
         path: of the HDF5 file, which is replaced in one step. Its data set `prediction`, float32,
             is `(images, classes)`, a classifier's logits, or `(images, maps, height, width)`; its
-            data set `label` is `(images,)`, the true classes, of a classifier.
+            data set `label` is `(images,)`, the true classes, of a classifier, its data set `bits`
+            `(images, attributes)`, the truth, where attributes are named.
         weights: as of `evaluate`, and so are the others.
         split: "test" or "validation". Defaults to "test".
         data_dir: folder of prepared tensorflow-datasets; see `load_images`.
@@ -146,14 +153,15 @@ def predict(
     """
     import h5py
 
-    recipe, model, data, _ = open_network(what, weights, split, data_dir, preprocessing)
-    _compile(model, recipe, jit_compile)
+    _, model, data, _, splits = open_network(what, weights, split, data_dir, preprocessing)
+    _compile(model, jit_compile)
     target = expand(path)
     try:
         with replacing(target) as part, h5py.File(part, "w") as file:
             for y, outputs in _outputs(model, data):
-                truth = _truth(y)
-                if truth.ndim == 1:
+                if splits.attributes is not None:
+                    _append(file, "bits", keras.ops.convert_to_numpy(y).astype("uint8"))
+                elif (truth := _truth(y)).ndim == 1:
                     _append(file, "label", truth.astype("int64"))
                 else:
                     outputs = np.moveaxis(_channels_last(outputs), -1, 1)
@@ -163,8 +171,8 @@ def predict(
     return target
 
 
-def _compile(model: keras.Model, recipe: Recipe, jit_compile: bool | str) -> None:
-    model.compile(loss=recipe.loss(), jit_compile=jit_compile)
+def _compile(model: keras.Model, jit_compile: bool | str) -> None:
+    model.compile(loss="mse", jit_compile=jit_compile)  # a loss, as Keras wants one
 
 
 def _outputs(model: keras.Model, data: keras.utils.PyDataset) -> Iterator[tuple[Any, np.ndarray]]:
@@ -208,19 +216,12 @@ def _append(file, name: str, rows: np.ndarray) -> None:
 
 def _write(folder: Path, result: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(folder / "per_class.csv", [list(result["per_class"][0])], result["per_class"])
+    write_csv(folder / "per_class.csv", result["per_class"])
     if "confusion_matrix" in result:
         matrix = result["confusion_matrix"]
         with replacing(folder / "confusion_matrix.csv") as part:
             np.savetxt(part, matrix, fmt="%d", delimiter=",")
     _runs.write_json(folder / "evaluation.json", result)
-
-
-def _write_csv(path: Path, header: list[list[str]], rows: list[dict]) -> None:
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows(header)
-        writer.writerows(row.values() for row in rows)
 
 
 def _shown(recipe: Recipe, result: dict, folder) -> str:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 
-from keras_mg.recipes import cluttered, igc, imagenet, mgnet, multigrid, resnet, segmentation
+from keras_mg.recipes import (
+    attributes,
+    cluttered,
+    igc,
+    imagenet,
+    mgnet,
+    multigrid,
+    resnet,
+    segmentation,
+)
 from keras_mg.recipes.recipe import Recipe
 
-FAMILIES = (segmentation, multigrid, cluttered, igc, mgnet, resnet, imagenet)
+FAMILIES = (segmentation, multigrid, cluttered, igc, mgnet, resnet, imagenet, attributes)
 _BY_NAME = {recipe.name: recipe for family in FAMILIES for recipe in family.RECIPES}
 
 

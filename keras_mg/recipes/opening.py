@@ -33,6 +33,7 @@ class Opened(NamedTuple):
     model: keras.Model
     data: keras.utils.PyDataset
     weights: str  # where they are from
+    splits: Splits  # of which the data are one
 
 
 def read_result(folder: str | os.PathLike) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def open_network(
     batches = data.test if split == "test" else data.validation
     if batches is None:
         raise ValueError(f"Recipe {recipe.name!r} has no validation data here")
-    return Opened(recipe, model, batches, str(weights))
+    return Opened(recipe, model, batches, str(weights), data)
 
 
 def _with_crops(recipe: Recipe, crops: int):

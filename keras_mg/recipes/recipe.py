@@ -11,6 +11,7 @@ import keras
 
 from keras_mg.layers.arguments import positive_int
 from keras_mg.recipes._changes import changed
+from keras_mg.recipes.attribute_data import Attributes
 from keras_mg.recipes.canvas_data import ClutteredMNIST
 from keras_mg.recipes.data import DigitCanvases, LabelledImages
 from keras_mg.recipes.photo_data import Photographs
@@ -44,12 +45,13 @@ class Recipe:
     name: str
     source: str  # the publication, and the code that it was released with
     network: Callable[[], keras.Model]
-    data: LabelledImages | DigitCanvases | ClutteredMNIST | Photographs
+    data: LabelledImages | DigitCanvases | ClutteredMNIST | Photographs | Attributes
     epochs: int
     batch_size: int  # per step
     schedule: StepDecay | GeometricDecay | WarmUpCosine
     optimizer: Callable[[Any], keras.optimizers.Optimizer]  # called with the learning rate
-    loss: Callable[[], keras.losses.Loss] = CROSS_ENTROPY
+    # Called with what the data say of themselves: `Splits.loss_arguments`.
+    loss: Callable[..., keras.losses.Loss] = CROSS_ENTROPY
     metrics: tuple[Callable[[], keras.metrics.Metric], ...] = (ACCURACY,)
     restarts_velocity: bool = False  # at the beginning of every epoch
     callbacks: tuple[Callable[[], keras.callbacks.Callback], ...] = ()  # of training

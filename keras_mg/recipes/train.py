@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -156,7 +157,7 @@ def train(
                 rate = recipe.schedule.rate(len(data.train), recipe.epochs)
                 model.compile(
                     optimizer=_made(recipe, recipe.optimizer, rate),
-                    loss=_made(recipe, recipe.loss),
+                    loss=_made(recipe, partial(recipe.loss, **data.loss_arguments)),
                     metrics=[_made(recipe, metric) for metric in recipe.metrics],
                     jit_compile=jit_compile,
                 )
@@ -323,6 +324,11 @@ def _check(model: keras.Model, data: Splits) -> None:
             "Received a model that ends in a softmax."
         )
     outputs = model.output_shape[-1]
+    if data.attributes is not None and data.classes != outputs:
+        raise ValueError(
+            f"{model.name} names {outputs} attributes. Received data of {data.classes}: build it "
+            f"with classes={data.classes} and as many levels."
+        )
     if data.classes > outputs:
         raise ValueError(
             f"{model.name} tells {outputs} classes apart. Received data of {data.classes}: build "

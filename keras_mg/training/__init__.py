@@ -1,5 +1,6 @@
 """Training: the model class whose steps compile, its optimizer, data in time, and checkpoints."""
 
+from keras_mg.training.attribute_crossentropy import AttributeCrossentropy as AttributeCrossentropy
 from keras_mg.training.average_statistics import AverageStatistics as AverageStatistics
 from keras_mg.training.checkpoint import Checkpoint as Checkpoint
 from keras_mg.training.checkpoint import CheckpointError as CheckpointError

@@ -84,7 +84,8 @@ def test_every_weight_that_is_read_gets_a_gradient(row):
         pyramid = row.make(include_top=False, pyramid_outputs=True, input_shape=(side, side, 1))
         top = model(torch.zeros((2, side, side, 1)), training=True)
     else:
-        device, side = "meta", 32
+        # Likewise where a ReLU of Keras's stands without a batch norm.
+        device, side = "cpu" if row.name == "AttributeNet" else "meta", 32
         with keras.device(device):
             pyramid = row.make(include_top=False, pyramid_outputs=True)
     with keras.device(device):

@@ -42,6 +42,13 @@ def test_the_recipe_of_a_run(digits, canvases):
         assert read == result
 
 
+def test_the_recipe_of_a_run_on_canvases_of_another_kind(digits, tmp_path):
+    recipe = get_recipe("unet-mnist-rot").changed({"data.kind": "embedded", "data.evaluated": 5})
+    result = {**digits[1], "recipe": json.loads(json.dumps(recipe.shortened(3).record()))}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert recipe_of(tmp_path)[0].record() == recipe.shortened(3).record()
+
+
 def test_a_classifier(digits):
     folder, result = digits
     said = []

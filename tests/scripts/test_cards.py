@@ -8,7 +8,7 @@ import pytest
 from keras_mg.recipes import list_recipes
 
 APPLICATIONS = Path(__file__).parents[2] / "applications"
-FAMILIES = ["igc", "mgnet", "multigrid", "resnet"]
+FAMILIES = ["attributes", "igc", "mgnet", "multigrid", "resnet"]
 HEADINGS = [
     "Claim and evidence",
     "Command",

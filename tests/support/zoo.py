@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks import twins
 from keras_mg import applications
 from keras_mg.applications._records import NETWORKS, Form
+from keras_mg.applications.attributes import APASCAL_LEVELS
 from tests.support.arrays import channels_last_to, numpy, randomize, relative_difference
 
 CIFAR, IMAGENET, MNIST, GREY28 = (32, 32, 3), (224, 224, 3), (64, 64, 1), (28, 28, 1)
@@ -247,6 +248,14 @@ def _resnet_rows():
             yield Row(name, twin, own, cost, quick=quick)
 
 
+def _attribute_rows():
+    for form in NETWORKS["AttributeNet"].forms:
+        own = dict(form.arguments)
+        levels = APASCAL_LEVELS[own["version"]] if "levels" in own else None
+        twin = partial(twins.AttributeNet, **{**own, "levels": levels})
+        yield Row("AttributeNet", twin, own, quick=own.get("version", 4) < 3)
+
+
 ROWS = (
     *_multigrid_rows(),
     Row("RMG18", twins.RMG18, macs=2768.1, quick=True),
@@ -256,6 +265,7 @@ ROWS = (
     *_igc_rows(),
     *_mgnet_rows(),
     *_resnet_rows(),
+    *_attribute_rows(),
 )
 
 

@@ -10,6 +10,7 @@ choose_backend()  # must come before anything below imports Keras
 if TYPE_CHECKING or not _command.is_command():
     from keras_mg import applications as applications
     from keras_mg import datasets as datasets
+    from keras_mg import distribution as distribution
     from keras_mg import layers as layers
     from keras_mg import metrics as metrics
     from keras_mg import recipes as recipes

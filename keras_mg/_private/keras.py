@@ -15,6 +15,7 @@ _LOGS = (Feature.LAZY_LOGS,)
 _FILES = (Feature.WEIGHTS_FILES,)
 _COUPLED = (Feature.COUPLED_SGD,)
 _RANDOM = (Feature.RANDOM_STATE,)
+_PARALLEL = (Feature.PARALLEL,)
 
 NAMES = (
     Name(
@@ -226,7 +227,8 @@ NAMES = (
         parameters=("logs",),
     ),
     Name(
-        *("keras.src.trainers.data_adapters", "get_data_adapter", (*_LOGS, Feature.PREFETCH)),
+        *("keras.src.trainers.data_adapters", "get_data_adapter"),
+        (*_LOGS, *_PARALLEL, Feature.PREFETCH),
         why="what `fit` makes of its data",
         watch="a public adapter interface",
         parameters=(
@@ -235,10 +237,39 @@ NAMES = (
         ),
     ),
     Name(
-        *("keras.src.trainers.data_adapters.data_adapter", "DataAdapter", (Feature.PREFETCH,)),
+        *("keras.src.trainers.data_adapters.data_adapter", "DataAdapter"),
+        (*_PARALLEL, Feature.PREFETCH),
         why="Keras takes an adapter of one's own wherever it takes data",
         watch="likewise",
         parameters=(),
+    ),
+    Name(
+        *("compiled model", "_get_metrics_result_or_logs", _PARALLEL),
+        why="overridden: the end of an epoch's batches, where processes add what they measured",
+        watch="a public hook between training and validation",
+        parameters=("logs",),
+    ),
+    Name(
+        *("compiled model", "_initial_epoch", _PARALLEL),
+        why="where a callback of the first process lets training begin; the others have none",
+        watch="a public attribute",
+    ),
+    Name(
+        *("keras.src.trainers.data_adapters.array_slicing", "train_validation_split", _PARALLEL),
+        why="`validation_split` is cut off before the processes take their parts",
+        watch="a public one",
+        parameters=("arrays", "validation_split"),
+    ),
+    Name(
+        *("batch norm", "_moments", (Feature.SYNCHRONIZED_BATCH_NORM,)),
+        why="replaced by the moments over all processes",
+        watch="BatchNormalization(synchronized=True) on torch",
+        parameters=("inputs", "mask"),
+    ),
+    Name(
+        *("batch norm", "_reduction_axes", (Feature.SYNCHRONIZED_BATCH_NORM,)),
+        why="along which axes the moments are",
+        watch="likewise",
     ),
     Name(
         *("keras.src.backend.common.stateless_scope", "in_stateless_scope"),
@@ -287,6 +318,9 @@ get_keras_mask = find("keras.src.backend.common.masking", "get_keras_mask")
 set_keras_mask = find("keras.src.backend.common.masking", "set_keras_mask")
 global_state = find("keras.src.backend.common", "global_state")
 get_data_adapter = find("keras.src.trainers.data_adapters", "get_data_adapter")
+_train_validation_split = find(
+    "keras.src.trainers.data_adapters.array_slicing", "train_validation_split"
+)
 global_seed_generator = find("keras.src.random.seed_generator", "global_seed_generator")
 pythonify_logs = find("keras.src.utils.python_utils", "pythonify_logs")
 save_state = find("keras.src.saving.saving_lib", "_save_state")
@@ -475,3 +509,35 @@ def tensor_of(variable):
 def last_drawn(progress_bar) -> float:
     """When a `keras.utils.Progbar` was drawn last, in seconds as `time.time` has them."""
     return getattr(progress_bar, "_last_update", 0)
+
+
+def initial_epoch(model) -> int | None:
+    """The epoch that a callback lets training begin at, instead of the one that `fit` was told."""
+    return model._initial_epoch
+
+
+def set_initial_epoch(model, epoch: int | None) -> None:
+    """Let training begin at an epoch."""
+    model._initial_epoch = epoch
+
+
+def split_validation(options: dict) -> None:
+    """Cut the validation data off the arrays among the arguments of `fit`, as `fit` does."""
+    part = options["validation_split"]
+    if not part or options["validation_data"] is not None:
+        return
+    names = ("x", "y", "sample_weight")
+    train, held = _train_validation_split(
+        tuple(options[name] for name in names), validation_split=part
+    )
+    options.update(zip(names, train, strict=True))
+    options["validation_split"], options["validation_data"] = 0.0, held
+
+
+# The method of a batch norm that computes mean and variance of its input.
+MOMENTS = "_moments"
+
+
+def moments_of(layer) -> tuple[Any, Any]:
+    """A batch norm's own moments, and the function that gives the axes which they are along."""
+    return type(layer)._moments.__get__(layer), lambda: tuple(layer._reduction_axes)

@@ -25,6 +25,8 @@ class Feature(Enum):
     WEIGHTS_FILES = auto()  # else `load_weights` is refused
     COUPLED_SGD = auto()  # else `CoupledSGD` is refused
     RANDOM_STATE = auto()  # else checkpoints leave out the generator of operations without a seed
+    PARALLEL = auto()  # else `fit` in several processes is refused
+    SYNCHRONIZED_BATCH_NORM = auto()  # else so are batch norms of Keras's over all of them
     STATELESS_SCOPE = auto()  # else batch norms always take the slower way
 
 
@@ -106,6 +108,7 @@ def _examples() -> dict[str, Callable[[], Any]]:
         "sequential": lambda: keras.Sequential([keras.Input((1,), name="x")], name="probe"),
         "compiled model": _compiled_model,
         "layer": lambda: keras.layers.Identity(name="probe"),
+        "batch norm": _batch_norm,
         "optimizer": _optimizer,
         "variable": lambda: keras.Variable([0.0], name="probe"),
         "callback list": lambda: keras.callbacks.CallbackList([], add_progbar=True),
@@ -126,6 +129,13 @@ def _compiled_model() -> Any:
     model = keras.Model(x, x, name="probe")
     model.compile(loss="mse", optimizer=_optimizer())
     return model
+
+
+@functools.cache
+def _batch_norm() -> Any:
+    layer = keras.layers.BatchNormalization(name="probe")
+    layer.build((None, 1))
+    return layer
 
 
 @functools.cache

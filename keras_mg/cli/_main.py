@@ -50,11 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = None if arguments is None else list(arguments)
     command = typer.main.get_command(app)
     try:
-        code = command.main(words, prog_name="keras-mg", standalone_mode=False)
+        given = sys.argv[1:] if words is None else words
+        code = command.main(words, prog_name="keras-mg", standalone_mode=False, obj=given)
         sys.stdout.flush()
         return code or 0
     except Stopped as stopped:
-        print("keras-mg:", stopped, file=sys.stderr)
+        if str(stopped):
+            print("keras-mg:", stopped, file=sys.stderr)
         return stopped.code
     except (typer.Abort, KeyboardInterrupt):
         return 130

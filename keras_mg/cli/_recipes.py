@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from keras_mg.cli import _processes
 from keras_mg.cli._shared import Failure, Stopped, parse_settings, say
 
 app = typer.Typer()
@@ -36,8 +37,14 @@ def list_recipes(
         print(name)
 
 
+class BatchNorm(StrEnum):
+    synchronized = "synchronized"
+    local = "local"
+
+
 @app.command()
 def train(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="A name from `keras-mg recipes`.")],
     output_dir: Annotated[
         str | None, typer.Option(help="Folder of the results.  [default: outputs/NAME]")
@@ -119,11 +126,35 @@ def train(
             help="1 is a progress bar, 2 a line per epoch.  [default: 1 in a terminal, else 2]",
         ),
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Train in so many processes of this machine, each with a GPU of its own where "
+            "there are GPUs; under torchrun, it says how many.  [default: 1]",
+        ),
+    ] = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option(
+            min=0, help="With --devices: go on by itself so often after a process was killed."
+        ),
+    ] = 0,
+    batch_norm: Annotated[
+        BatchNorm,
+        typer.Option(
+            help="In several processes: by the whole batch, as in one process, or by each "
+            "process's own rows, which is faster and another training."
+        ),
+    ] = BatchNorm.synchronized,
 ) -> None:
     """Train by a recipe, measure once, save; given again, an interrupted run goes on.
 
     Ctrl-C saves after the step that goes on. A finished run is not trained again.
     """
+    if devices is not None or max_restarts:
+        _processes.launch(context.obj, devices, max_restarts)
+    _processes.meet(batch_norm.value)
     from keras_mg import recipes
 
     recipe = recipes.with_layers(recipes.get_recipe(name), [layer.value for layer in layers])
@@ -155,4 +186,5 @@ def train(
     except (FloatingPointError, RuntimeError) as error:
         raise Failure(str(error)) from error
     except recipes.RunStopped as error:
-        raise Stopped(str(error), code=128 + error.number) from None
+        text = str(error) if _processes.is_first() else ""
+        raise Stopped(text, code=128 + error.number) from None

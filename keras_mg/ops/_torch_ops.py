@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from keras.ops import convert_to_tensor
 
 from keras_mg._private.keras import in_stateless_scope
+from keras_mg.distribution.shares import synchronizes
 from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import _torch_remat as torch_remat
 from keras_mg.ops._exporting import is_exporting
@@ -115,6 +116,10 @@ def batch_norm(
     data_format: str,
 ):
     """Batch norm over all axes but channels; in training it moves the two statistics."""
+    if training and synchronizes() and x.device.type != "meta":
+        return _synchronized_batch_norm(
+            x, gamma, beta, moving_mean, moving_variance, momentum, epsilon
+        )
     mean, variance = moving_mean.value, moving_variance.value
     samples = x.shape[0] * x.shape[2] * x.shape[3]
     if training and not torch.compiler.is_compiling() and torch_remat.is_recomputing():
@@ -139,6 +144,18 @@ def batch_norm(
         epsilon,
         torch.backends.cudnn.enabled,
     )
+
+
+def _synchronized_batch_norm(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+    from keras_mg.distribution.batch_norm import batch_norm
+
+    y, mean, variance, samples = batch_norm(x, gamma.value, beta.value, epsilon)
+    if torch.compiler.is_compiling() or not torch_remat.is_recomputing():
+        unbiased = variance * (samples / (samples - 1).clamp(min=1))
+        for moving, new in ((moving_mean, mean), (moving_variance, unbiased)):
+            old = moving.value.double()
+            moving.assign(torch.lerp(new, old, momentum).to(moving.value.dtype))
+    return y
 
 
 def recomputed(function):

@@ -37,11 +37,19 @@ class FolderInUseError(OSError):
 
 
 @contextlib.contextmanager
-def folder_of_one_run(folder: Path, names: Sequence[str]) -> Iterator[list[str]]:
+def folder_of_one_run(
+    folder: Path, names: Sequence[str], writes: bool = True
+) -> Iterator[list[str]]:
     """Makes an output folder, keeps other runs out, and finds out whether files can be written.
 
     What a killed run was writing is removed. The lock is the process's: it is gone when the process
     is, however that ends.
+
+    Args:
+        folder: made if it is not there.
+        names: of files.
+        writes: False in all but one of the processes of a run, which do nothing here. Defaults to
+            True.
 
     Yields:
         Those of `names` that are there already.
@@ -52,6 +60,9 @@ def folder_of_one_run(folder: Path, names: Sequence[str]) -> Iterator[list[str]]
     """
     import filelock
 
+    if not writes:
+        yield []
+        return
     lock = filelock.FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)

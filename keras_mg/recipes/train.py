@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.set_epoch import SetEpoch
-from keras_mg.recipes import _runs, _texts
+from keras_mg.recipes import _runs, _texts, _together
 from keras_mg.recipes._callbacks import KeepBest, StopOnNaN, Unread, WriteHistory, goal_of
 from keras_mg.recipes._runs import BEST, CURVES, FITTED
 from keras_mg.recipes._runs import FolderInUseError as FolderInUseError
@@ -52,6 +52,9 @@ def train(
 
     The reported figures are those of the weights after the last epoch. The test data are looked at
     once, after training; the validation data are watched and choose `best.keras`, nothing else.
+
+    Under a `keras_mg.distribution.DataParallel`, all processes call it: they train one model, and
+    the first one writes. The batch size stays that of the recipe.
 
     The run can be interrupted, or killed at any moment: called again with the same arguments, it
     goes on after the last epoch that it had finished (or the last `save_every_steps`), and ends
@@ -111,6 +114,9 @@ def train(
     """
     begun = time.perf_counter()
     folder = expand(output_dir)
+    first = _together.is_first()
+    if not first:
+        verbose, report = 0, _say_nothing
     # What would stop a run after hours stops it here.
     if recipe.pictures and not _runs.can_draw():
         raise ImportError(
@@ -124,7 +130,7 @@ def train(
     with signals() as caught:
         try:
             names = [*_runs.FILES, *recipe.pictures]
-            with _runs.folder_of_one_run(folder, names) as earlier:
+            with _runs.folder_of_one_run(folder, names, first) as earlier:
                 checkpoint = Checkpoint(folder / _runs.CHECKPOINTS, every_steps=save_every_steps)
                 if checkpoint.found:
                     _runs.compare(folder, asked, checkpoint.settings, part=True)
@@ -147,9 +153,10 @@ def train(
                     "model": model.name,
                     "trainable_parameters": trainable_parameters(model),
                 }
-                result = _runs.finished(folder, settings)
+                result = _together.by_first(lambda: _runs.finished(folder, settings))
                 if result is not None:
-                    _runs.forget(folder)
+                    if first:
+                        _runs.forget(folder)
                     report(_texts.finished(recipe, result, folder))
                     return result
                 resumed_after = _begin(folder, checkpoint, settings, data.fitted)
@@ -162,22 +169,35 @@ def train(
                     jit_compile=jit_compile,
                 )
                 _fit(recipe, model, data, folder, checkpoint, caught, verbose, more)
-                result = {
-                    **settings,
-                    **_measure(recipe, model, data, folder, checkpoint),
-                    "resumed_after_epochs": resumed_after and resumed_after[0],
-                    "resumed_after_steps": resumed_after and resumed_after[1],
-                    "seconds": round(time.perf_counter() - begun, 1),
-                    "versions": _runs.versions(),
-                }
-                # What says that the run is finished comes last, and what it would go on from goes
-                # after it: killed in between, it finds itself finished.
-                _runs.write_json(folder / "result.json", result)
-                _runs.forget(folder)
+                figures = model.evaluate(data.test, return_dict=True, verbose=0)
+                processes = _together.settings()
+
+                def finish() -> dict:
+                    result = {
+                        **settings,
+                        **processes,
+                        **_measure(recipe, model, data, folder, checkpoint, figures),
+                        "resumed_after_epochs": resumed_after and resumed_after[0],
+                        "resumed_after_steps": resumed_after and resumed_after[1],
+                        "seconds": round(time.perf_counter() - begun, 1),
+                        "versions": _runs.versions(),
+                    }
+                    # What says that the run is finished comes last, and what it would go on from
+                    # goes after it: killed in between, it finds itself finished.
+                    _runs.write_json(folder / "result.json", result)
+                    _runs.forget(folder)
+                    return result
+
+                _check_converged(model, figures, folder, first)
+                result = _together.by_first(finish)
                 report(_texts.closing(recipe, result, folder))
                 return result
         except KeyboardInterrupt:
             raise RunStopped(_texts.stopped(folder, checkpoint), caught.number) from None
+
+
+def _say_nothing(text: str) -> None:
+    """A report of a process that is not the first."""
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -217,11 +237,12 @@ def _fit(
         StopOnNaN(),
         *more,
         checkpoint,
-        WriteHistory(folder / "history.csv", checkpoint),
     ]
-    if data.validation is not None:
+    if _together.is_first():
+        callbacks.append(WriteHistory(folder / "history.csv", checkpoint))
+    if data.validation is not None and _together.is_first():
         best = KeepBest(checkpoint.directory / BEST, goal_of(recipe), checkpoint)
-        callbacks.insert(-2, best)
+        callbacks.insert(callbacks.index(checkpoint), best)
     if recipe.restarts_velocity:
         callbacks.insert(0, RestartVelocity())
     callbacks[:0] = [_made(recipe, make) for make in recipe.callbacks]
@@ -245,21 +266,19 @@ def _fit(
             verbose=verbose,
             callbacks=callbacks,
         )
-    if caught.number is not None:  # it came after the last epoch
+    if _together.in_any(caught.number is not None):  # it came after the last epoch
         raise KeyboardInterrupt
 
 
 def _measure(
-    recipe: Recipe, model: keras.Model, data: Splits, folder: Path, checkpoint: Checkpoint
+    recipe: Recipe,
+    model: keras.Model,
+    data: Splits,
+    folder: Path,
+    checkpoint: Checkpoint,
+    figures: dict,
 ) -> dict:
-    """Measures a trained model, and writes it and what belongs to it."""
-    figures = model.evaluate(data.test, return_dict=True, verbose=0)
-    if model.stop_training or not np.isfinite(figures["loss"]):
-        _runs.forget(folder)  # there is nothing to go on from
-        raise FloatingPointError(
-            f"Training diverged: the loss is not finite (test loss {figures['loss']}). "
-            "No model was saved."
-        )
+    """Writes a trained model that was measured, and what belongs to it."""
     rows = checkpoint.history
     _runs.write_history(folder / "history.csv", rows)
     difference = _save(model, folder / "model.keras", data.test[0][0])
@@ -293,6 +312,17 @@ def _measure(
         "difference_after_reload": difference,
         "sha256": {name: _runs.sha256(folder / name) for name in saved},
     }
+
+
+def _check_converged(model: keras.Model, figures: dict, folder: Path, first: bool) -> None:
+    """Raises where training diverged."""
+    if model.stop_training or not np.isfinite(figures["loss"]):
+        if first:
+            _runs.forget(folder)  # there is nothing to go on from
+        raise FloatingPointError(
+            f"Training diverged: the loss is not finite (test loss {figures['loss']}). "
+            "No model was saved."
+        )
 
 
 def _save(model: keras.Model, path: Path, x) -> float:

@@ -7,6 +7,7 @@ import warnings
 import keras
 
 from keras_mg._private import keras as private_keras
+from keras_mg.distribution.shares import synchronizes
 from keras_mg.training._blame import blame
 from keras_mg.training._by_shape import CannotCapture
 from keras_mg.training._forward_step import ForwardStep, PredictStep, Step
@@ -50,7 +51,9 @@ class CompiledSteps:
 
     def _trainability(self) -> list[bool]:
         # A layer has its own without weights, too: a batch norm moves its statistics by it.
-        return [x.trainable for x in self.layers] + [w.requires_grad for w in self.weights]
+        # What batch norms do in several processes, a graph holds as well.
+        trainable = [x.trainable for x in self.layers] + [w.requires_grad for w in self.weights]
+        return [*trainable, synchronizes()]
 
     def settle(self, eager_step_worked: bool) -> None:
         """Once the eager step has run in place of a captured one: give up, or try again next time.
@@ -117,8 +120,11 @@ class CompiledSteps:
             return None
         loss, logs = result
         loss.backward()
+        gradients = [parameter.grad for parameter in self.parameters]
+        if self.model._parallel_run is not None:
+            gradients = self.model._parallel_run.reduce(gradients, self.variables)
         with torch.no_grad():
-            self.update.run([parameter.grad for parameter in self.parameters])
+            self.update.run(gradients)
         return logs
 
     def test(self, data):

@@ -58,8 +58,11 @@ class UpdateStep:
             private_keras.filter_empty_gradients(optimizer, gradients, variables)
             kept = [i for i in kept if not missing[i]]
 
+        # In several processes, the gradients are those of all of them already.
+        apply = getattr(optimizer.apply, "alone", optimizer.apply)
+
         def update(gradients):
-            optimizer.apply([gradients[i] for i in kept], [variables[i] for i in kept])
+            apply([gradients[i] for i in kept], [variables[i] for i in kept])
 
         self.captures += 1
         before = _settings(optimizer)

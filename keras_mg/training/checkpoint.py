@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from keras_mg._files import expand, remove_partial
+from keras_mg.distribution.data_parallel import is_parallel
+from keras_mg.distribution.processes import process_id
 from keras_mg.layers.arguments import positive_int
 from keras_mg.training import _checkpoint_files as files
 from keras_mg.training._checkpoint_files import CheckpointError as CheckpointError
@@ -34,14 +36,16 @@ class Checkpoint(keras.callbacks.Callback):
     once more, and not trained on. What other callbacks keep in Python is not saved; those that
     change the training stand before this one.
 
-    Two trainings must not use one directory at the same time.
+    Two trainings must not use one directory at the same time. The processes of one training
+    (`keras_mg.distribution`) all make the callback: the first one reads and writes for all of them,
+    and the files are those of one process.
 
     Args:
         directory: of the checkpoints; made at the first one.
         every_steps: int, further checkpoints after every so many steps of an epoch, on torch;
             None for none. Defaults to None.
-        writes: bool, False in all but one of several processes that train one model. Defaults to
-            True.
+        writes: bool, False where nothing is to be written. Under a `DataParallel` the first
+            process alone writes. Defaults to True.
 
     Attributes:
         saved_epoch: int, the epochs that the checkpoint found in `directory` has finished, 0 where
@@ -87,8 +91,8 @@ class Checkpoint(keras.callbacks.Callback):
                 "every_steps needs the torch backend, whose variables are up to date after each "
                 f"step. Received: every_steps={every_steps}, backend={keras.backend.backend()!r}"
             )
-        self.writes = writes
-        self._saved = files.latest(self.directory)
+        self.writes = writes and (not is_parallel() or process_id() == 0)
+        self._saved = _latest(self.directory)
         state = self._saved.state if self._saved else {}
         self.found = self._saved is not None
         self.saved_epoch: int = state.get("epoch", 0)
@@ -116,6 +120,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._stops = False
         self._at = None
+        if self._run is not None:
+            self._run.wishes.append(lambda: self._stops)
         if self.writes and self.directory.is_dir():
             remove_partial(self.directory)
         if self._saved is not None:
@@ -147,7 +153,7 @@ class Checkpoint(keras.callbacks.Callback):
             # Here, because it is where the checkpoint was written: after what other callbacks do.
             self._restore()
             self._saved = None
-        stops = self._stops and _is_torch()
+        stops = self._stops_now()
         due = self.every_steps is not None and (batch + 1) % self.every_steps == 0
         if trained_on and (due or stops):
             self._save(*self._at)
@@ -163,6 +169,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._before_test = _values(self.model.metrics_variables), random
 
     def on_test_batch_end(self, batch, logs=None):
+        if self._run is not None:
+            return  # not all processes know it yet, and they have not as many batches
         if self._stops and self._before_test is not None and self._at is not None:
             self._save(*self._at, *self._before_test)
             self._stop()
@@ -182,7 +190,7 @@ class Checkpoint(keras.callbacks.Callback):
         # A training that diverged leaves what it was before.
         if math.isfinite(row.get("loss", 0.0)):
             self._save(epoch + 1, 0)
-        if self._stops:
+        if self._stops if self._run is None else self._run.stop_and_save:
             self._stop()
 
     def on_train_end(self, logs=None):
@@ -190,6 +198,16 @@ class Checkpoint(keras.callbacks.Callback):
         if self._saved is not None:  # no epoch was left
             self._recall_history()
             self._saved = None
+
+    @property
+    def _run(self) -> Any:
+        """What several processes do together while this one trains; None where it is alone."""
+        return getattr(self.model, "_parallel_run", None)
+
+    def _stops_now(self) -> bool:
+        if self._run is not None:
+            return self._run.stop_and_save
+        return self._stops and _is_torch()
 
     def _stop(self) -> None:
         self._stops, self._at, self._before_test = False, None, None
@@ -204,8 +222,15 @@ class Checkpoint(keras.callbacks.Callback):
         }
 
     def _save(self, epoch: int, step: int, metrics=None, random=None) -> None:
-        if not self.writes:
-            return
+        run = self._run
+        if run is not None:
+            run.before_saving()
+        if self.writes:
+            self._write(epoch, step, metrics, random)
+        if run is not None:
+            run.after_saving()
+
+    def _write(self, epoch: int, step: int, metrics, random) -> None:
         arrays: dict[str, np.ndarray] = {}
         for group, variables in self._variables().items():
             values = _values(variables)
@@ -262,6 +287,8 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, value in converted:
             variable.assign(value)
         set_random_state(saved.state["random"], self._part("random"))
+        if self._run is not None and saved.state["step"]:
+            self._run.after_saving()
 
     def _part_names(self, group: str) -> list[str]:
         assert self._saved is not None
@@ -298,6 +325,15 @@ class Checkpoint(keras.callbacks.Callback):
             return dict(model.get_metrics_result())
 
         model.train_function = skip
+
+
+def _latest(directory):
+    """The last checkpoint; of several processes, the one that the first finds."""
+    if not is_parallel():
+        return files.latest(directory)
+    from keras_mg.distribution import collectives
+
+    return collectives.in_turn(lambda: files.latest(directory))
 
 
 def _values(variables) -> list[np.ndarray]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
-import os
 import warnings
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import keras
 
 from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg._private.keras import Functional
+from keras_mg.distribution.data_parallel import is_parallel
 from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
 from keras_mg.training._graph_run import GraphRun
+from keras_mg.training._processes import check_processes
 from keras_mg.training.prefetch import refuse_beside_adapter
+
+if TYPE_CHECKING:
+    from keras_mg.training._parallel import Run
 
 # Whether a functional model runs its graph itself.
 _RUNS_GRAPHS = not missing(Feature.OWN_GRAPH_RUN)
@@ -97,6 +101,9 @@ class Model(keras.Model):
 
     # While `fit` or `evaluate` has not told the callbacks yet how many batches there are.
     _lazy_callbacks: lazy_logs.LazyCallbackList | None = None
+
+    # While several processes train it, test it, or predict.
+    _parallel_run: Run | None = None
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _are_functional(args, kwargs):
@@ -259,6 +266,13 @@ class Model(keras.Model):
 
     def _with_lazy_logs(self, method, args, kwargs):
         refuse_beside_adapter(method, args, kwargs)
+        if is_parallel():
+            from keras_mg.training import _parallel as parallel
+
+            return parallel.call(self, method, self._run_with_lazy_logs, args, kwargs)
+        return self._run_with_lazy_logs(method, args, kwargs)
+
+    def _run_with_lazy_logs(self, method, args, kwargs):
         if not _is_torch() or missing(Feature.LAZY_LOGS):
             return method(*args, **kwargs)
         return lazy_logs.call(self, method, args, kwargs)
@@ -268,6 +282,14 @@ class Model(keras.Model):
         if self._lazy_callbacks is not None:
             self._lazy_callbacks.begin(getattr(iterator, "num_batches", None))
             self._lazy_callbacks = None
+
+    def _get_metrics_result_or_logs(self, logs):
+        run = self._parallel_run
+        if run is None:
+            return super()._get_metrics_result_or_logs(logs)
+        run.batches_end()
+        result = super()._get_metrics_result_or_logs(logs)
+        return run.mean(result) if result is logs else result
 
     def _make(self, make, force: bool):
         """Make one of Keras's three functions, of which Keras itself compiles none on torch.
@@ -285,30 +307,8 @@ class Model(keras.Model):
     def make_train_function(self, force=False):
         result = self._make(super().make_train_function, force)
         if _is_torch():
-            self._warn_of_processes()
+            check_processes(self, self._is_distributed(), type(self).train_step is Model.train_step)
         return result
-
-    def _warn_of_processes(self) -> None:
-        """Say where several processes train, but not one model together, or not compiled."""
-        from torch import distributed
-
-        if self._is_distributed():
-            if self.jit_compile and not self.run_eagerly:
-                warnings.warn(
-                    f"model '{self.name}' trains in several processes that Keras synchronises, "
-                    "which a captured step would not be: its steps run eagerly.",
-                    stacklevel=3,
-                )
-        elif int(os.environ.get("WORLD_SIZE", "1")) > 1 and (
-            not distributed.is_available()
-            or not distributed.is_initialized()
-            or (not hasattr(self, "ddp_model") and type(self).train_step is Model.train_step)
-        ):
-            warnings.warn(
-                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but nothing synchronises the processes:"
-                f" each trains a model '{self.name}' of its own.",
-                stacklevel=3,
-            )
 
     def _is_distributed(self) -> bool:
         """Whether Keras trains through a wrapper of the model that synchronises processes."""
@@ -328,6 +328,8 @@ class Model(keras.Model):
         if not _is_torch() or not self.jit_compile or self.run_eagerly or not self.built:
             return None
         if self._is_distributed():
+            return None
+        if self._parallel_run is not None and self._parallel_run.steps_are_eager():
             return None
         if self._compiled_steps is None or len(self._known_steps) > MAX_SHAPES:
             object.__setattr__(self, "_known_steps", {})
@@ -357,7 +359,10 @@ class Model(keras.Model):
                 return logs
         # Keras frees the old gradients after the forward pass, whose activations need the memory.
         self.zero_grad()
-        return self._eagerly(steps, super().train_step, args)
+        step = super().train_step
+        if self._parallel_run is not None:
+            step = functools.partial(self._parallel_run.eagerly, step)
+        return self._eagerly(steps, step, args)
 
     def test_step(self, *args):
         steps = self._steps()

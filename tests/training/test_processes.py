@@ -1,9 +1,8 @@
-"""Several processes: they train one model together, or a warning says that they do not."""
+"""Several processes train one model together, or not at all."""
 
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import keras
@@ -15,28 +14,24 @@ from tests.support import small_model as small
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="torchrun is torch's")
 
 
-def _fit_messages():
+def _fit():
     model = small.compiled_model(jit_compile=False)
     x, y = small.data()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.fit(x, y, batch_size=small.BATCH, epochs=2, verbose=0)
-    return [str(w.message) for w in caught if "WORLD_SIZE" in str(w.message)]
+    model.fit(x, y, batch_size=small.BATCH, epochs=2, verbose=0)
 
 
-def test_processes_that_nothing_synchronises_are_warned(monkeypatch):
+def test_processes_that_have_not_met_do_not_train(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    (message,) = _fit_messages()
-    assert "nothing synchronises" in message
-    assert "'small'" in message
+    with pytest.raises(ValueError, match=r"model 'small': WORLD_SIZE is 2, .* have not met"):
+        _fit()
 
 
-@pytest.mark.parametrize("world", [None, "1"])
-def test_one_process_is_not(world, monkeypatch):
+@pytest.mark.parametrize("world", [None, "1", "many"])
+def test_one_process_does(world, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     if world:
         monkeypatch.setenv("WORLD_SIZE", world)
-    assert _fit_messages() == []
+    _fit()
 
 
 PROCESS = """

@@ -1,0 +1,134 @@
+"""Batch norm by the statistics of the rows of all processes (torch).
+
+Each process sends, in double precision, the number of its samples and per channel their sum and
+the sum of their squares, made of its own mean and variance: differences of large numbers then cost
+no figures.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from keras_mg.distribution.collectives import gradient_over_processes, sum_over_processes
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def _combined(mean, variance, samples):
+    """Mean and variance of all processes' samples, and their number, in double precision."""
+    mean, variance = mean.double(), variance.double()
+    sums = torch.cat([mean * samples, (variance + mean * mean) * samples])
+    if isinstance(samples, torch.Tensor):
+        count = samples.double().reshape(1)
+    else:
+        count = sums.new_full((1,), float(samples))
+    sums = sum_over_processes(torch.cat([sums, count]))
+    first, second = sums[:-1].chunk(2)
+    mean = first / sums[-1]
+    return mean, (second / sums[-1] - mean * mean).clamp(min=0), sums[-1]
+
+
+class _BatchNorm(torch.autograd.Function):
+    """`(x, gamma, beta) -> (y, mean, variance, samples)`; channels are the second axis."""
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, epsilon):
+        values = x.float() if x.dtype in _HALF else x
+        variance, mean = torch.var_mean(values, (0, 2, 3), correction=0)
+        mean, variance, samples = _combined(mean, variance, x.shape[0] * x.shape[2] * x.shape[3])
+        own = gamma.dtype
+        held = mean.to(own), variance.to(own)
+        y = torch.batch_norm(
+            x, gamma, beta, *held, False, 0.0, epsilon, torch.backends.cudnn.enabled
+        )
+        ctx.save_for_backward(x, gamma, *held, samples)
+        ctx.epsilon = epsilon
+        ctx.mark_non_differentiable(mean, variance, samples)
+        return y, mean, variance, samples
+
+    @staticmethod
+    def backward(ctx, gradient, *_):
+        x, gamma, mean, variance, samples = ctx.saved_tensors
+        by_x, by_gamma, by_beta = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, gamma, mean, variance, None, None, False, ctx.epsilon, [True, True, True]
+        )
+        # By the batch's own statistics, too: what a step along the mean or along `x` itself would
+        # change is taken out.
+        sums = gradient_over_processes(torch.cat([by_beta, by_gamma]).double()) / samples
+        along_mean, along_x = sums.chunk(2)
+        deviation = torch.rsqrt(variance.double() + ctx.epsilon)
+        factor = gamma.double() * deviation
+        slope = factor * deviation * along_x
+        offset = factor * along_mean - slope * mean.double()
+        slope, offset = (v.to(gamma.dtype).reshape(1, -1, 1, 1) for v in (slope, offset))
+        if x.dtype in _HALF:
+            by_x = (by_x.float() - (x.float() * slope + offset)).to(x.dtype)
+        else:
+            by_x = by_x - (x * slope + offset)
+        return by_x, by_gamma, by_beta, None
+
+
+def batch_norm(x, gamma, beta, epsilon: float):
+    """`(y, mean, variance, samples)` of a native tensor, by the statistics of all processes.
+
+    Args:
+        x: `(batch, channels, height, width)`.
+        gamma: `(channels,)`.
+        beta: `(channels,)`.
+        epsilon: float.
+
+    Returns:
+        The normalised tensor; mean, biased variance and number of samples, in double precision.
+    """
+    return _BatchNorm.apply(x, gamma, beta, epsilon)
+
+
+class _Moments(torch.autograd.Function):
+    """`(x, weights) -> (mean, variance)` along `axes`, as vectors."""
+
+    @staticmethod
+    def forward(ctx, x, weights, axes):
+        if weights is None:
+            variance, mean = torch.var_mean(x, axes, correction=0)
+            samples = x.numel() // mean.numel()
+        else:
+            samples = weights.sum()
+            least = samples.clamp(min=1)
+            mean = (x * weights).sum(axes) / least
+            variance = ((x - _along(mean, x, axes)).square() * weights).sum(axes) / least
+        mean, variance, samples = _combined(mean, variance, samples)
+        samples = samples.clamp(min=1)
+        mean, variance = mean.to(x.dtype), variance.to(x.dtype)
+        ctx.save_for_backward(x, weights, mean, samples)
+        ctx.axes = axes
+        return mean, variance
+
+    @staticmethod
+    def backward(ctx, by_mean, by_variance):
+        x, weights, mean, samples = ctx.saved_tensors
+        sums = gradient_over_processes(torch.cat([by_mean, by_variance]).double()) / samples
+        by_mean, by_variance = (_along(v.to(x.dtype), x, ctx.axes) for v in sums.chunk(2))
+        by_x = by_mean + 2 * (x - _along(mean, x, ctx.axes)) * by_variance
+        return by_x if weights is None else by_x * weights, None, None
+
+
+def _along(vector, x, axes):
+    return vector.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+
+
+def moments(x, mask, axes):
+    """Mean and biased variance of the rows of all processes.
+
+    Args:
+        x: float tensor.
+        mask: of the shape of `x` without its last axis, what counts; or None.
+        axes: the axes to reduce, all but one.
+
+    Returns:
+        Two vectors.
+    """
+    weights = None
+    if mask is not None:
+        weights = mask.to(x.dtype).unsqueeze(-1)
+        weights = weights.expand(*x.shape[:-1], 1)
+    return _Moments.apply(x, weights, tuple(axes))

@@ -1,0 +1,462 @@
+"""`fit`, `evaluate` and `predict` in several processes (torch)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import types
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import torch
+from keras import tree
+
+from keras_mg._private import Feature, missing
+from keras_mg._private import keras as private_keras
+from keras_mg.distribution import collectives
+from keras_mg.distribution.batch_norm import moments
+from keras_mg.distribution.data_parallel import distribution
+from keras_mg.distribution.processes import num_processes, process_id
+from keras_mg.distribution.shares import Share, state
+from keras_mg.training._parallel_callbacks import First, Last, of_this_process
+from keras_mg.training._parallel_data import Parts, in_order, part_ways
+from keras_mg.training._parallel_gradients import Reducer
+from keras_mg.training._random_state import random_state, set_random_state
+
+
+class Run:
+    """What the processes do together while a model trains, is tested or predicts.
+
+    Args:
+        model: a `keras_mg.Model`.
+        trains: whether it is `fit`.
+    """
+
+    def __init__(self, model: keras.Model, trains: bool):
+        current = distribution()
+        assert current is not None
+        self.model = model
+        self.trains = trains
+        self.synchronizes = current.batch_norm == "synchronized" and _has_batch_norms(model)
+        self.averages = current.batch_norm == "local"
+        self.wishes: list[Callable[[], bool]] = []  # to stop and to be saved, of checkpoints
+        self.stop_and_save = False  # what all have agreed on
+        self.in_epoch = False
+        self._stops = False  # likewise: no further batch
+        self._held = False  # whether a callback here wants that
+        self._reducers: dict[tuple, Reducer] = {}
+        self._base: list[torch.Tensor] | None = None  # what metrics have of all processes
+        self._not_counted: list[torch.Tensor] | None = None
+
+    # Data
+
+    def parts(self, adapter, trains: bool, steps: int | None, name: str) -> Parts:
+        """This process's part of the batches of an adapter."""
+        return Parts(adapter, trains, steps, self._batch_begins, name)
+
+    def _count_from_here(self) -> None:
+        self._base = [private_keras.tensor_of(v).clone() for v in self.model.metrics_variables]
+
+    def _batch_begins(self, share: Share) -> None:
+        self.batch_is_over()
+        state.share = share
+        # Metrics are built at the first batch of all, which is only looked at.
+        if self._base is None or len(self._base) != len(self.model.metrics_variables):
+            self._count_from_here()
+        if not share.rows:
+            self._not_counted = [
+                private_keras.tensor_of(v).clone() for v in self.model.metrics_variables
+            ]
+
+    def batch_is_over(self) -> None:
+        """Take out of the metrics what a row that does not count has added."""
+        if self._not_counted is not None:
+            for variable, value in zip(
+                self.model.metrics_variables, self._not_counted, strict=True
+            ):
+                variable.assign(value)
+            self._not_counted = None
+
+    def steps_are_eager(self) -> bool:
+        """Whether the step that goes on must not be captured.
+
+        Processes with parts of different shapes have different graphs, which may sum over the
+        processes in different orders.
+        """
+        share = state.share
+        return share is not None and (not share.rows or (state.synchronizes and not share.is_even))
+
+    # Training
+
+    def training_begins(self) -> None:
+        """Let all processes begin with what the first one has, whatever callbacks restored."""
+        model = self.model
+        begun = collectives.from_first(private_keras.initial_epoch(model))
+        private_keras.set_initial_epoch(model, begun)
+        optimizers = [o.variables for o in _optimizers(model)]
+        variables = [*model.variables, *(v for each in optimizers for v in each)]
+        collectives.give([private_keras.tensor_of(v) for v in variables])
+
+    def epoch_begins(self) -> None:
+        """Before the first batch of an epoch."""
+        part_ways()
+        self.in_epoch = True
+        state.synchronizes = self.synchronizes
+
+    def batches_end(self) -> None:
+        """After the last batch of an epoch, before it is measured on other data."""
+        self.gather_metrics()
+        self._base = state.share = None
+        if self.in_epoch:
+            self.in_epoch = state.synchronizes = False
+            self.average_statistics()
+
+    def reduce(self, gradients: Sequence, variables: Sequence) -> list:
+        """The gradients of the whole batch."""
+        return self._reducer(variables)(list(gradients))
+
+    def _reducer(self, variables: Sequence) -> Reducer:
+        key = tuple(id(v) for v in variables)
+        reducer = self._reducers.get(key)
+        if reducer is None or not reducer.fits(variables):
+            if reducer is not None:
+                reducer.close()
+            self._reducers[key] = reducer = Reducer(variables)
+        return reducer
+
+    def eagerly(self, step: Callable, *args):
+        """Keras's own training step, which has one backward pass."""
+        with self._reducer(self.model.trainable_weights).during_backward():
+            return step(*args)
+
+    def average_statistics(self) -> None:
+        """Let the batch norms of all processes have the mean of their statistics."""
+        if not self.averages:
+            return
+        tensors = [private_keras.tensor_of(v) for v in _statistics(self.model)]
+        for tensor, sum_ in zip(tensors, collectives.total(tensors), strict=True):
+            with torch.no_grad():
+                tensor.copy_(sum_ / num_processes())
+
+    # Metrics
+
+    def gather_metrics(self) -> None:
+        """Let the metrics of all processes have counted what each of them has."""
+        self.batch_is_over()
+        variables = self.model.metrics_variables
+        own = [private_keras.tensor_of(v) for v in variables]
+        if self._base is None or len(self._base) != len(own):
+            return  # no batch has come
+        added = [a.double() - b.double() for a, b in zip(own, self._base, strict=True)]
+        first = [collectives.from_first(a) for a in self._of_first_alone(own, variables)]
+        for variable, base, sum_ in zip(
+            variables, self._base, collectives.total(added), strict=True
+        ):
+            if variable.aggregation == "only_first_replica":
+                variable.assign(first.pop(0))
+                continue
+            if variable.aggregation == "mean":
+                sum_ = sum_ / num_processes()
+            value = base.to("cpu", torch.float64) + sum_
+            variable.assign(value.to(base.device, base.dtype))
+        self._count_from_here()
+
+    @staticmethod
+    def _of_first_alone(own: list, variables: list) -> list[torch.Tensor]:
+        pairs = zip(own, variables, strict=True)
+        return [a.clone() for a, v in pairs if v.aggregation == "only_first_replica"]
+
+    def mean(self, logs: dict) -> dict:
+        """The means over the processes of what a step of the user's own returned."""
+        numbers = {k: float(v) for k, v in sorted(logs.items()) if _is_number(v)}
+        sums = collectives.total([torch.tensor(v) for v in numbers.values()])
+        means = {k: float(s) / num_processes() for k, s in zip(numbers, sums, strict=True)}
+        return {k: means.get(k, v) for k, v in logs.items()}
+
+    # Stopping and saving
+
+    def hold_stop(self) -> None:
+        """Let training go on until all processes know that it is to stop."""
+        self._held = self._held or bool(self.model.stop_training)
+        self.model.stop_training = self._stops
+
+    def agree_on_stop(self, number: float = 0.0) -> float:
+        """Stop all processes where one wants to; the largest of their numbers."""
+        saves = any(wish() for wish in self.wishes)
+        self._held = self._held or bool(self.model.stop_training)
+        stop, save, largest = collectives.largest(float(self._held), float(saves), number)
+        self.model.stop_training = self._stops = bool(stop)
+        self.stop_and_save = bool(save)
+        return largest
+
+    def before_saving(self) -> None:
+        """What the first process saves is then that of all."""
+        if self.in_epoch:
+            self.gather_metrics()
+            self.average_statistics()
+
+    def after_saving(self) -> None:
+        """What follows a checkpoint depends on it alone."""
+        part_ways()
+
+    def compare_weights(self) -> None:
+        """Raise where the processes have come to different weights.
+
+        Raises:
+            RuntimeError: naming the first variable that differs.
+        """
+        variables = self.model.trainable_variables
+        if not variables:
+            return
+        sums = torch.stack([_checksum(private_keras.tensor_of(v)) for v in variables])
+        different = [set(each) for each in zip(*collectives.of_all(sums.tolist()), strict=True)]
+        names = [v.path for v, sums in zip(variables, different, strict=True) if len(sums) > 1]
+        if names:
+            raise RuntimeError(
+                f"The processes have trained apart: {len(names)} weights differ, first "
+                f"{names[0]!r}. A train_step of one's own must update weights by a Keras optimizer "
+                "that is an attribute of the model, and draw nothing that differs between them."
+            )
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Inside, the model's steps are those of this run."""
+        model: Any = self.model
+        before, share = model._parallel_run, state.share
+        object.__setattr__(model, "_parallel_run", self)
+        try:
+            with contextlib.ExitStack() as stack:
+                if self.trains:
+                    for optimizer in _optimizers(model):
+                        stack.enter_context(self._reduced(optimizer))
+                    if self.synchronizes:
+                        for layer in private_keras.flatten_layers(model):
+                            stack.enter_context(_synchronized(layer))
+                yield
+        finally:
+            object.__setattr__(model, "_parallel_run", before)
+            state.share = share
+            if self.trains:
+                state.synchronizes = False
+            for reducer in self._reducers.values():
+                reducer.close()
+
+    @contextlib.contextmanager
+    def _reduced(self, optimizer) -> Iterator[None]:
+        alone = optimizer.apply
+
+        @functools.wraps(alone)
+        def apply(grads, trainable_variables=None):
+            variables = trainable_variables
+            if variables is None:
+                variables = self.model.trainable_variables
+            return alone(self.reduce(list(grads), list(variables)), trainable_variables)
+
+        apply.alone = alone  # type: ignore[attr-defined]
+        with _instance_attribute(optimizer, "apply", apply):
+            yield
+
+
+def call(model: keras.Model, method: Callable, run_method: Callable, args: tuple, kwargs: dict):
+    """`model.fit`, `model.evaluate` or `model.predict`, given as `method`, by all processes.
+
+    Args:
+        model: a `keras_mg.Model`.
+        method: Keras's, bound.
+        run_method: called with the method, its positional and its named arguments; runs it.
+        args: of the method.
+        kwargs: of the method.
+    """
+    given = inspect.signature(method).bind(*args, **kwargs)
+    given.apply_defaults()
+    options = given.arguments
+    if isinstance(options.get("x"), Parts):
+        return run_method(method, args, kwargs)  # the validation of a `fit`
+    if missing(Feature.PARALLEL):
+        raise RuntimeError(
+            f"Several processes cannot train with Keras {keras.__version__}, which does not have "
+            f"{', '.join(missing(Feature.PARALLEL))}."
+        )
+    trains = "epochs" in options
+    run = Run(model, trains)
+    callbacks = of_this_process(options["callbacks"])
+    if process_id() != 0:
+        options["verbose"] = 0
+    if trains:
+        _refuse_losses(model)
+        # What the data draw from Python's and NumPy's generators must be the same.
+        set_random_state(*collectives.from_first(random_state()))
+        private_keras.split_validation(options)
+        steps = options["steps_per_epoch"]
+        adapter = _adapter(options, steps, options["shuffle"], options["class_weight"])
+        options["x"] = run.parts(adapter, True, steps, "The training data")
+        options["class_weight"] = None
+        _compare_processes(model, options, adapter.num_batches)
+        held = options["validation_data"]
+        if held is not None:
+            options["validation_data"] = _validation(run, options, held)
+        callbacks = [First(run), *callbacks, Last(run)]
+    else:
+        adapter = _adapter(options, options["steps"])
+        options["x"] = run.parts(adapter, False, options["steps"], "The data")
+    for name in {"y", "sample_weight"} & options.keys():
+        options[name] = None
+    options["callbacks"] = callbacks
+    with run.attached():
+        result = run_method(method, given.args, given.kwargs)
+        if "y" in options:
+            return result
+        shares = options["x"].rows
+        return tree.map_structure(lambda rows: in_order(rows, shares), result)
+
+
+def _adapter(options: dict, steps: int | None, shuffle=False, class_weight=None):
+    return private_keras.get_data_adapter(
+        options["x"],
+        y=options.get("y"),
+        sample_weight=options.get("sample_weight"),
+        batch_size=options["batch_size"],
+        steps_per_epoch=steps,
+        shuffle=shuffle,
+        class_weight=class_weight,
+    )
+
+
+def _validation(run: Run, options: dict, held) -> Parts:
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(held)
+    steps = options["validation_steps"]
+    adapter = private_keras.get_data_adapter(
+        x,
+        y=y,
+        sample_weight=sample_weight,
+        batch_size=options["validation_batch_size"] or options["batch_size"],
+        steps_per_epoch=steps,
+    )
+    return run.parts(adapter, False, steps, "The validation data")
+
+
+def _compare_processes(model: keras.Model, options: dict, batches: int | None) -> None:
+    """Raise where the processes would not do the same.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    shapes = repr([(tuple(v.shape), v.dtype) for v in model.variables])
+    own = {
+        "versions of Keras and torch": f"{keras.__version__}, {torch.__version__}",
+        "code of keras_mg": _code(),
+        "the model's weights": hashlib.sha256(shapes.encode()).hexdigest()[:8],
+        "trainable weights": len(model.trainable_variables),
+        "batches of the training data": batches,
+        "epochs": options["epochs"],
+        "initial_epoch": options["initial_epoch"],
+        "steps_per_epoch": options["steps_per_epoch"],
+        "whether there are validation data": options["validation_data"] is not None,
+    }
+    of_all = collectives.of_all(own)
+    for name in own:
+        values = [each[name] for each in of_all]
+        if len(set(map(repr, values))) > 1:
+            raise ValueError(f"The processes differ in: {name}. Received, by process: {values}")
+
+
+@functools.cache
+def _code() -> str:
+    """What tells this version of the package from others."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _refuse_losses(model: keras.Model) -> None:
+    """Raise where a mean over processes is not what one process computes.
+
+    Raises:
+        ValueError: naming the reduction.
+    """
+    for loss in tree.flatten(getattr(model, "loss", None)):
+        reduction = getattr(loss, "reduction", None)
+        if reduction in ("sum", "mean_with_sample_weight"):
+            raise ValueError(
+                "In several processes a loss must be a mean over the rows of a batch, "
+                f"reduction='sum_over_batch_size'. Received: {loss!r} with reduction={reduction!r}"
+            )
+
+
+def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The optimizer that a model was compiled with, and those that it holds beside it."""
+    held = [model.optimizer, *vars(model).values()]
+    unique = {id(o): o for o in held if isinstance(o, keras.optimizers.Optimizer)}
+    return list(unique.values())
+
+
+def _norms(model: keras.Model) -> list:
+    return [
+        layer
+        for layer in private_keras.flatten_layers(model)
+        if getattr(layer, "moving_mean", None) is not None
+        and getattr(layer, "moving_variance", None) is not None
+    ]
+
+
+def _has_batch_norms(model: keras.Model) -> bool:
+    # Of a model that is not built yet, nobody knows.
+    return not model.built or bool(_norms(model))
+
+
+def _statistics(model: keras.Model) -> list[keras.Variable]:
+    return [v for layer in _norms(model) for v in (layer.moving_mean, layer.moving_variance)]
+
+
+@contextlib.contextmanager
+def _synchronized(layer) -> Iterator[None]:
+    """Let one of Keras's batch norms take the statistics of all processes."""
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        yield
+        return
+    if missing(Feature.SYNCHRONIZED_BATCH_NORM):
+        raise RuntimeError(
+            f"Keras {keras.__version__} has batch norms whose statistics cannot be taken over all "
+            f"processes: it does not have {', '.join(missing(Feature.SYNCHRONIZED_BATCH_NORM))}. "
+            'Train with DataParallel(batch_norm="local").'
+        )
+    own, axes = private_keras.moments_of(layer)
+
+    def of_all(self, inputs, mask):
+        if not state.synchronizes or inputs.device.type == "meta":
+            return own(inputs, mask)
+        return moments(inputs, mask, axes())
+
+    with _instance_attribute(layer, private_keras.MOMENTS, types.MethodType(of_all, layer)):
+        yield
+
+
+@contextlib.contextmanager
+def _instance_attribute(owner, name: str, value) -> Iterator[None]:
+    """Inside, an object has an attribute instead of its class's method."""
+    before = vars(owner).get(name)
+    object.__setattr__(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            object.__delattr__(owner, name)
+        else:
+            object.__setattr__(owner, name, before)
+
+
+def _checksum(tensor: torch.Tensor) -> torch.Tensor:
+    """A number that differs where a bit does; nearly always."""
+    held = tensor.detach()
+    if held.dtype == torch.float32:
+        return held.view(torch.int32).sum(dtype=torch.int64).cpu()
+    return held.double().sum().view(torch.int64).cpu()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) or getattr(value, "shape", None) == ()

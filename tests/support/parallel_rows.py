@@ -1,0 +1,260 @@
+"""Trainings that several processes do as one does: a table, and what runs a part of it.
+
+`python -m tests.support.parallel_rows FOLDER NAME ...` runs rows in a process that a launcher has
+started, and leaves what each one leaves behind in FOLDER.
+"""
+
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_mg
+from keras_mg import distribution
+from keras_mg.layers import ConvNormActivation
+from tests.support.arrays import numpy as array
+
+BATCH, CLASSES = 8, 3
+EVEN = 24
+
+
+def data(rows=EVEN):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(rows, 6, 6, 3)).astype("float32")
+    return x, generator.integers(CLASSES, size=rows)
+
+
+def network(model=None, between=(), norms=True):
+    """Convolution and batch norm of ours, and the batch norm of Keras."""
+    images = keras.Input((6, 6, 3))
+    if norms:
+        x = ConvNormActivation(4, data_format="channels_last", name="ours")(images)
+        x = keras.layers.Conv2D(4, 1, use_bias=False)(x)
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    else:
+        x = keras.layers.Conv2D(4, 3, activation="relu", name="ours")(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    for layer in between:
+        x = layer()(x)
+    return (model or keras_mg.Model)(images, keras.layers.Dense(CLASSES)(x), name="small")
+
+
+def crossentropy():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def sgd(**options):
+    return keras.optimizers.SGD(0.05, momentum=0.9, **options)
+
+
+def compiled(model, optimizer=None, jit_compile=False, **options):
+    model.torch_backend = "aot_eager"
+    model.compile(
+        optimizer or sgd(),
+        crossentropy(),
+        jit_compile=jit_compile,
+        **{"weighted_metrics": [], "metrics": ["accuracy"], **options},
+    )
+    return model
+
+
+class Own(keras_mg.Model):
+    """A step of the user's own."""
+
+    def train_step(self, data):
+        import torch
+
+        x, y = data
+        loss = keras.ops.mean(self.loss(y, self(x, training=True)))
+        self.zero_grad()
+        loss.backward()
+        variables = self.trainable_variables
+        with torch.no_grad():
+            self.optimizer.apply([v.value.grad for v in variables], variables)
+        return {"mine": loss}
+
+
+class InBatches(keras.utils.PyDataset):
+    def __init__(self, rows=EVEN):
+        super().__init__()
+        self.x, self.y = data(rows)
+
+    def __len__(self):
+        return -(-len(self.x) // BATCH)
+
+    def __getitem__(self, index):
+        part = slice(index * BATCH, (index + 1) * BATCH)
+        return self.x[part], self.y[part]
+
+
+def loader(rows=EVEN, **options):
+    import torch
+
+    tensors = [torch.from_numpy(a) for a in data(rows)]
+    dataset = torch.utils.data.TensorDataset(*tensors)
+    return torch.utils.data.DataLoader(dataset, BATCH, **options)
+
+
+def fit(model, *given, epochs=3, **options):
+    """Everything that a training, an evaluation and a prediction leave behind."""
+    given = given or data()
+    if len(given) > 1:
+        options.setdefault("batch_size", BATCH)
+    history = model.fit(*given, epochs=epochs, verbose=0, **options)
+    result = {f"weight {i}": array(w) for i, w in enumerate(model.weights)}
+    result |= {f"slot {i}": array(v) for i, v in enumerate(model.optimizer.variables)}
+    result |= {f"history {k}": np.array(v) for k, v in history.history.items()}
+    x, y = data(13)
+    result["scores"] = np.array(model.evaluate(x, y, batch_size=4, verbose=0))
+    result["predictions"] = model.predict(x, batch_size=4, verbose=0).astype("float32")
+    return result
+
+
+def frozen_and_released(jit_compile=False):
+    model = network()
+    model.get_layer("ours").trainable = False
+    compiled(model, jit_compile=jit_compile)
+    fit(model, epochs=1)
+    model.get_layer("ours").trainable = True
+    compiled(model, jit_compile=jit_compile)
+    return fit(model)
+
+
+def another_seed():
+    if distribution.process_id():
+        keras.utils.set_random_seed(5)
+    return fit(compiled(network()), shuffle=True)
+
+
+def of_policy(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return fit(compiled(network()))
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def weighted():
+    x, y = data(23)
+    return fit(compiled(network()), x, y, sample_weight=np.linspace(0.5, 1.5, len(x)))
+
+
+def unused():
+    """A layer that no gradient reaches."""
+    images = keras.Input((6, 6, 3))
+    x = ConvNormActivation(4, data_format="channels_last")(images)
+    aside = keras.ops.stop_gradient(keras.layers.Dense(2)(x))
+    x = keras.layers.Concatenate()([x, aside])
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras_mg.Model(images, keras.layers.Dense(CLASSES)(x), name="small")
+    return fit(compiled(model))
+
+
+def masked_moments():
+    """A batch norm of Keras's over steps of which some are masked."""
+    x = np.random.default_rng(1).normal(size=(EVEN, 5, 4)).astype("float32")
+    x[::3, 3:] = 0
+    steps = keras.Input((5, 4))
+    y = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Masking()(steps))
+    y = keras.layers.GlobalAveragePooling1D()(y)
+    model = compiled(keras_mg.Model(steps, keras.layers.Dense(CLASSES)(y), name="small"))
+    history = model.fit(x, data()[1], batch_size=BATCH, epochs=3, verbose=0)
+    result = {f"weight {i}": array(w) for i, w in enumerate(model.weights)}
+    return result | {"history loss": np.array(history.history["loss"])}
+
+
+ROWS = {
+    "sgd": lambda: fit(compiled(network())),
+    "uneven": lambda: fit(compiled(network()), *data(23)),
+    "no row for some": lambda: fit(compiled(network()), *data(25)),
+    "no batch norm": lambda: fit(compiled(network(norms=False)), *data(23)),
+    "adam": lambda: fit(compiled(network(), keras.optimizers.Adam(0.01))),
+    "clipping": lambda: fit(compiled(network(), sgd(global_clipnorm=0.1))),
+    "accumulation": lambda: fit(compiled(network(), sgd(gradient_accumulation_steps=2))),
+    "average of weights": lambda: fit(compiled(network(), sgd(use_ema=True))),
+    "frozen and released": frozen_and_released,
+    "own step": lambda: fit(compiled(network(Own), metrics=[]), *data(23)),
+    "another seed": another_seed,
+    "in order": lambda: fit(compiled(network()), *data(23), shuffle=False),
+    "shuffled batches": lambda: fit(compiled(network()), *data(23), shuffle="batch"),
+    "regularized": lambda: fit(
+        compiled(network(between=[lambda: keras.layers.Dense(4, kernel_regularizer="l2")])),
+        *data(23),
+    ),
+    "PyDataset": lambda: fit(compiled(network()), InBatches(23), shuffle=True),
+    "prefetched": lambda: fit(compiled(network()), keras_mg.training.prefetch(InBatches(23))),
+    "prefetched rows": lambda: fit(
+        compiled(network()), keras_mg.training.prefetch(loader(23, shuffle=True))
+    ),
+    "DataLoader": lambda: fit(compiled(network()), loader(23, shuffle=True), shuffle=False),
+    "DataLoader without the rest": lambda: fit(
+        compiled(network()), loader(23, drop_last=True), shuffle=False
+    ),
+    "sample weights": weighted,
+    "class weights": lambda: fit(
+        compiled(network()), *data(23), class_weight={0: 1.0, 1: 2.0, 2: 0.5}
+    ),
+    "validation split": lambda: fit(compiled(network()), validation_split=0.3),
+    "validation data": lambda: fit(
+        compiled(network()), validation_data=InBatches(9), validation_freq=2
+    ),
+    "steps per epoch": lambda: fit(compiled(network()), *data(40), steps_per_epoch=2, epochs=2),
+    "bfloat16": lambda: of_policy("mixed_bfloat16"),
+    "float16": lambda: of_policy("mixed_float16"),
+    "remat": lambda: fit(compiled(network(), remat=True), *data(23)),
+    "unused": unused,
+    "masked": masked_moments,
+    "captured": lambda: fit(compiled(network(), sgd(global_clipnorm=0.1), jit_compile=True)),
+    "captured, uneven": lambda: fit(
+        compiled(network(), keras.optimizers.Adam(0.01), jit_compile=True), *data(23)
+    ),
+    "captured, no row for some": lambda: fit(compiled(network(), jit_compile=True), *data(25)),
+    "captured, frozen and released": lambda: frozen_and_released(jit_compile=True),
+    "captured, remat": lambda: fit(compiled(network(), jit_compile=True, remat=True)),
+    "captured, prefetched": lambda: fit(
+        compiled(network(), jit_compile=True), keras_mg.training.prefetch(loader(23, shuffle=True))
+    ),
+}
+
+# Those that take longer: capturing does.
+SLOW = (
+    *("captured, no row for some", "captured, frozen and released", "captured, remat"),
+    *("captured, prefetched", "local, captured"),
+)
+
+# Of these, all processes are alike, and one process is not.
+ALIKE = {
+    "dropout": lambda: fit(compiled(network(between=[lambda: keras.layers.Dropout(0.5)]))),
+    "local": lambda: _local(lambda: fit(compiled(network()), *data(23))),
+    "local, captured": lambda: _local(lambda: fit(compiled(network(), jit_compile=True))),
+}
+
+
+def _local(run):
+    with distribution.DataParallel(batch_norm="local").scope():
+        return run()
+
+
+def run(name):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+    return (ROWS | ALIKE)[name]()
+
+
+def main(folder, names):
+    distribution.initialize(timeout=60)
+    distribution.set_distribution(distribution.DataParallel())
+    warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+    for name in names:
+        begun = time.monotonic()
+        result = run(name)
+        sys.stderr.write(f"{name}: {time.monotonic() - begun:.2f} s\n")
+        np.savez(Path(folder) / f"{name}, {distribution.process_id()}.npz", **result)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

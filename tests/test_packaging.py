@@ -119,7 +119,7 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test", "cv", "tensorboard"]),  # their tests are skipped without them
+        ("tests", ["test", "cv"]),  # its tests are skipped without it
         ("examples", ["data"]),
         ("applications", ["data"]),
     ],

@@ -29,12 +29,18 @@ def list_recipes(
     pattern: Annotated[
         str, typer.Argument(help="Shell pattern, such as 'mgnet-*', or a part of the name.")
     ] = "*",
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details", help="Network and cost, data, training, published figure and source, too."
+        ),
+    ] = False,
 ) -> None:
     """The names of the training recipes."""
     from keras_mg import recipes
 
     for name in recipes.list_recipes(pattern):
-        print(name)
+        say(recipes.describe(recipes.get_recipe(name)) if details else name)
 
 
 class BatchNorm(StrEnum):

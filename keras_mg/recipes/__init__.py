@@ -5,6 +5,7 @@ from keras_mg.recipes.attribute_svms import attribute_svms as attribute_svms
 from keras_mg.recipes.canvas_data import ClutteredMNIST as ClutteredMNIST
 from keras_mg.recipes.data import DigitCanvases as DigitCanvases
 from keras_mg.recipes.data import LabelledImages as LabelledImages
+from keras_mg.recipes.description import describe as describe
 from keras_mg.recipes.evaluation import evaluate as evaluate
 from keras_mg.recipes.evaluation import predict as predict
 from keras_mg.recipes.lookup import get_recipe as get_recipe

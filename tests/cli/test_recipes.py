@@ -73,6 +73,21 @@ def test_names(run):
     assert "segment-digits\n" in run("recipes")[1]
 
 
+def test_details(run):
+    code, out, _ = run("recipes", "igc-resnet-s*", "--details")
+    assert code == 0
+    assert "network    IGCResNet(20, 24, 2" in out
+    assert "multiply-accumulates per image" in out
+    assert "data       LabelledImages: svhn" in out
+    assert "training   40 epochs, batches of 64, CoupledSGD, StepDecay" in out
+    assert "published  no figure" in out
+    assert "https://arxiv.org/abs/1707.02725" in out
+    out = run("recipes", "pmg-digits-seg", "--details")[1]
+    assert "data       ClutteredMNIST: seg" in out
+    assert "5 epochs of 50 steps" in out
+    assert "differs    epochs have 50 steps" in out
+
+
 @pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize(("name", "place"), [("igc-resnet", "device"), ("mgnet", "host")])
 def test_a_tiny_run(run, tmp_path, name, place):

@@ -1,5 +1,6 @@
 """The families' model cards have the same headings, and name recipes that exist."""
 
+import fnmatch
 import re
 from pathlib import Path
 
@@ -40,3 +41,13 @@ def test_every_family_is_listed():
     assert sorted(path.parent.name for path in APPLICATIONS.glob("*/README.md")) == FAMILIES
     for family in FAMILIES:
         assert f"]({family}/README.md)" in text_of(".")
+
+
+def test_every_recipe_is_listed_under_a_card():
+    listed = [word for line in text_of(".").splitlines() if line.startswith("| [")
+              for word in re.findall("`([^`]+)`", line)]  # fmt: skip
+    patterns = [word for word in listed if " " not in word]
+    names = list_recipes()
+    missing = [n for n in names if not any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+    assert not missing
+    assert all(any(fnmatch.fnmatchcase(n, p) for n in names) for p in patterns)

@@ -46,7 +46,16 @@ class AttributeTable:
             raise ValueError(
                 f"{len(self.names)} names are of as many attributes. Received: {true.shape[1]}"
             )
-        counts = np.stack([true & said, ~true & ~said, ~true & said, true & ~said]).sum(1)
+        self.add(np.stack([true & said, ~true & ~said, ~true & said, true & ~said]).sum(1))
+
+    def add(self, counts) -> None:
+        """Adds what was counted elsewhere.
+
+        Args:
+            counts: integers `(4, attributes)`: true positives, true negatives, false positives and
+                false negatives.
+        """
+        counts = np.asarray(counts)
         self._counts = counts if self._counts is None else self._counts + counts
 
     def rows(self) -> list[dict]:

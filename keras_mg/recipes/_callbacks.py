@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,9 @@ import keras
 import numpy as np
 
 from keras_mg._files import replacing
+from keras_mg.metrics.attribute_table import AttributeTable
 from keras_mg.recipes import _runs
+from keras_mg.recipes._tables import write_csv
 from keras_mg.recipes.recipe import Recipe
 from keras_mg.training.checkpoint import Checkpoint
 
@@ -33,6 +36,47 @@ class WriteHistory(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         _runs.write_history(self.path, self.checkpoint.history)
+
+
+class WriteAttributes(keras.callbacks.Callback):
+    """Writes what the validation of each epoch counted of each attribute, the best F1 first.
+
+    The counts are those of the recipe's F1 score. The file is written whole, with the rows of the
+    epochs before, so that an epoch that is trained once more has its rows once.
+
+    Args:
+        path: of the file.
+        names: of the attributes.
+        objects: int, to validate on.
+    """
+
+    def __init__(self, path: Path, names: list[str], objects: int):
+        super().__init__()
+        self.path, self.names, self.objects = path, names, objects
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = self._score()
+        if score is None:
+            return
+        counts = [
+            keras.ops.convert_to_numpy(each).astype(int)
+            for each in (score.true_positives, score.false_positives, score.false_negatives)
+        ]
+        tp, fp, fn = counts
+        table = AttributeTable(self.names)
+        table.add(np.stack([tp, self.objects - tp - fp - fn, fp, fn]))
+        rows = [{"epoch": epoch, **row} for row in table.rows()]
+        write_csv(self.path, [*self._before(epoch), *rows])
+
+    def _score(self) -> keras.metrics.F1Score | None:
+        metrics = [each for outer in self.model.metrics for each in getattr(outer, "metrics", ())]
+        return next((each for each in metrics if isinstance(each, keras.metrics.F1Score)), None)
+
+    def _before(self, epoch: int) -> list[dict[str, Any]]:
+        if not epoch or not self.path.exists():
+            return []
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
 
 
 class Goal(NamedTuple):

@@ -22,7 +22,8 @@ from keras_mg._files import remove_folder, remove_partial, replacing
 
 # What a finished run leaves; these where there are validation data, matplotlib, and preprocessing.
 BEST, CURVES, FITTED = "best.keras", "curves.png", "preprocessing.npz"
-FILES = ("model.keras", BEST, "history.csv", CURVES, "result.json", FITTED)
+ATTRIBUTES = "attributes.csv"  # of each epoch, where attributes are named
+FILES = ("model.keras", BEST, "history.csv", CURVES, "result.json", FITTED, ATTRIBUTES)
 # What an interrupted run leaves, and a finished one takes away.
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"

@@ -19,7 +19,14 @@ import numpy as np
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.set_epoch import SetEpoch
 from keras_mg.recipes import _runs, _texts, _together
-from keras_mg.recipes._callbacks import KeepBest, StopOnNaN, Unread, WriteHistory, goal_of
+from keras_mg.recipes._callbacks import (
+    KeepBest,
+    StopOnNaN,
+    Unread,
+    WriteAttributes,
+    WriteHistory,
+    goal_of,
+)
 from keras_mg.recipes._runs import BEST, CURVES, FITTED
 from keras_mg.recipes._runs import FolderInUseError as FolderInUseError
 from keras_mg.recipes._runs import InterruptedRunError as InterruptedRunError
@@ -73,6 +80,7 @@ def train(
     result.json         settings and results
     preprocessing.npz   what normalises or whitens images before the model sees them, where
                         a recipe normalises them: `load_preprocessing` reads them
+    attributes.csv      where attributes are named, what each epoch's validation counted of each
     ```
 
     and the recipe's pictures.
@@ -243,6 +251,11 @@ def _fit(
     if data.validation is not None and _together.is_first():
         best = KeepBest(checkpoint.directory / BEST, goal_of(recipe), checkpoint)
         callbacks.insert(callbacks.index(checkpoint), best)
+        if data.attributes is not None:
+            counted = WriteAttributes(
+                folder / _runs.ATTRIBUTES, data.attributes, data.sizes["validation"]
+            )
+            callbacks.insert(callbacks.index(checkpoint), counted)
     if recipe.restarts_velocity:
         callbacks.insert(0, RestartVelocity())
     callbacks[:0] = [_made(recipe, make) for make in recipe.callbacks]

@@ -59,6 +59,27 @@ def test_a_run_and_its_table(run, tmp_path):
     assert int(red["tp"]) == ((answers[:, 0] > 0.5) & (bits[:, 0] == 1)).sum()
 
 
+def test_what_each_epoch_counted(run, tmp_path):
+    folder, result = run
+    again = evaluate(folder, split="validation", output_dir=tmp_path)
+    with (folder / "attributes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row.pop("epoch") for row in rows] == ["0"] * 10
+    expected = [
+        {key: "" if value is None else str(value) for key, value in row.items()}
+        for row in again["per_class"]
+    ]
+    assert rows == expected
+    mean = np.mean([float(row["f1"] or 0) for row in rows])
+    assert mean == pytest.approx(result["validation"]["macro_f1"], abs=1e-6)
+    # Two epochs: those of the first stay.
+    train(SMALL.changed({"epochs": 2}), tmp_path / "two", verbose=0)
+    with (tmp_path / "two" / "attributes.csv").open(newline="") as file:
+        later = list(csv.DictReader(file))
+    assert [row.pop("epoch") for row in later] == ["0"] * 10 + ["1"] * 10
+    assert later[:10] == rows != later[10:]
+
+
 def test_the_loss_knows_the_training_data(run, tmp_path):
     model = keras.saving.load_model(run[0] / "model.keras")
     data, _ = AttributeDigits("train").split(0.1)

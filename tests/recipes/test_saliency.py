@@ -1,5 +1,7 @@
 """What networks look at, of runs and of weights by a recipe, in one picture."""
 
+import importlib
+
 import h5py
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from PIL import Image
 from keras_mg.cli import main
 from keras_mg.datasets.cluttered_mnist import MEAN, STD
 from keras_mg.recipes import get_recipe, saliency, train
+
+module = importlib.import_module("keras_mg.recipes.saliency")  # the name is the function's
 
 SMALL = {"data.steps_per_epoch": 2, "data.evaluated": 3, "batch_size": 4}
 # An output that begins at 1/2 has a bounding box without training.
@@ -53,6 +57,23 @@ def test_networks_side_by_side(networks, tmp_path):
         assert (one["id00000/input"][1] != one["id00001/input"][1]).any()
     with Image.open(written[2]) as picture:
         assert picture.height > picture.width > 600
+
+
+def test_of_ten_maps_that_of_the_largest_digit_is_looked_at(tmp_path, monkeypatch):
+    small = {"network.filters": [2, 2, 2], "network.output_bias": 0.0}
+    recipe = get_recipe("segment-digits").changed(small | {"data.test": 8})
+    recipe.network().save_weights(tmp_path / "a.weights.h5")
+    asked = []
+    whole = module.occlusion_saliency
+
+    def quick(*args, **kwargs):
+        asked.append(args[4])
+        return whole(*args, **kwargs, stride=28)
+
+    monkeypatch.setattr(module, "occlusion_saliency", quick)
+    saliency([(recipe, tmp_path / "a.weights.h5")], tmp_path, images=3)
+    _, maps = recipe.data.open(8).test[0]
+    assert asked == [int(each.sum((0, 1)).argmax()) for each in maps[:3]]
 
 
 def test_the_command_line(networks, tmp_path, capsys):

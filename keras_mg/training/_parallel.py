@@ -172,8 +172,8 @@ class Run:
 
     def mean(self, logs: dict) -> dict:
         """The means over the processes of what a step of the user's own returned."""
-        numbers = {k: float(v) for k, v in sorted(logs.items()) if _is_number(v)}
-        sums = collectives.total([torch.tensor(v) for v in numbers.values()])
+        numbers = {k: torch.as_tensor(v) for k, v in sorted(logs.items()) if _is_number(v)}
+        sums = collectives.total(list(numbers.values()))
         means = {k: float(s) / num_processes() for k, s in zip(numbers, sums, strict=True)}
         return {k: means.get(k, v) for k, v in logs.items()}
 

@@ -58,9 +58,10 @@ class First(keras.callbacks.Callback):
         run.batch_is_over()
         if batch + 1 < self._due:
             return
-        # The distance of the next question is by the clock of the slowest process.
+        # The distance of the next question is by the clock of the slowest process, and not by the
+        # first steps alone.
         seconds = (time.monotonic() - self._since) / (batch + 1)
-        steps = max(1, min(1000, int(_SECONDS / max(seconds, 1e-6))))
+        steps = max(1, min(batch + 1, int(_SECONDS / max(seconds, 1e-6))))
         self._due = batch + 1 - int(run.agree_on_stop(-float(steps)))
 
     def on_epoch_end(self, epoch, logs=None):

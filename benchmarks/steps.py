@@ -107,7 +107,7 @@ def twin_predict(twin: torch.nn.Module, batch: Batch, compiled: bool = False, au
     return step
 
 
-def _repeated(tensor: torch.Tensor, count: int) -> torch.Tensor:
+def repeated(tensor: torch.Tensor, count: int) -> torch.Tensor:
     """The host's copy of a batch, `count` times over."""
     return tensor.cpu().repeat(count, *[1] * (tensor.dim() - 1))
 
@@ -115,8 +115,8 @@ def _repeated(tensor: torch.Tensor, count: int) -> torch.Tensor:
 def keras_epoch(network: Network, model: keras.Model, batch: Batch, count: int) -> Step:
     """`fit` on `count` batches: arrays on a CPU, and on a GPU what README advises there."""
     compile_keras(network, model, jit_compile=True)
-    images = _repeated(batch.images, count)
-    targets = _repeated(batch.targets, count)
+    images = repeated(batch.images, count)
+    targets = repeated(batch.targets, count)
     if batch.images.device.type == "cuda":
         data = torch.utils.data.TensorDataset(images, targets)
         loader = torch.utils.data.DataLoader(data, len(batch.images), shuffle=True)
@@ -132,7 +132,7 @@ def twin_epoch(
     device = batch.images.device
     step = twin_train(network, twin, batch, compiled=True, autocast=autocast)
     data = torch.utils.data.TensorDataset(
-        _repeated(batch.images, count), _repeated(batch.targets, count)
+        repeated(batch.images, count), repeated(batch.targets, count)
     )
     loader = torch.utils.data.DataLoader(
         data, len(batch.images), shuffle=True, pin_memory=device.type == "cuda"

@@ -1,4 +1,8 @@
-"""Two processes train what one trains, row by row of `tests.support.parallel_rows`."""
+"""Two processes train what one trains, row by row of `tests.support.parallel_rows`.
+
+Each test starts the processes once, for all its rows, and is one test: tests of one file may run in
+several workers, and each of these would start them.
+"""
 
 import warnings
 
@@ -6,69 +10,79 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support import parallel_rows, processes
+from tests.support import parallel_events, parallel_rows, processes
+from tests.support.parallel_rows import ALIKE, ROWS, SLOW
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="for torch")
-
-
-def _marked(names):
-    slow = parallel_rows.SLOW
-    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
-
 
 # Rounding in bfloat16 and float16 is that of other sums.
 CLOSE = {"bfloat16": 2e-2, "float16": 2e-3}
 
 
-def _of_both(folder, names):
+def run(folder, names, count=2, *, events=False):
+    """Train the rows in several processes; what they printed."""
     arguments = ["-m", "tests.support.parallel_rows", str(folder), *names]
-    codes = processes.finish(processes.start(2, arguments, folder))
-    assert codes == [0, 0], "\n".join(processes.printed(folder, 2))
-    return folder
+    if events:
+        arguments = ["-m", "tests.support.parallel_events", str(folder), *names]
+    codes = processes.finish(processes.start(count, arguments, folder))
+    printed = processes.printed(folder, count)
+    assert codes == [0] * count, "\n".join(printed)
+    return printed
 
 
-@pytest.fixture(scope="module")
-def of_quick_rows(tmp_path_factory):
-    """What two processes leave behind of all rows but the slow ones: they start once."""
-    names = [n for n in (*parallel_rows.ROWS, *parallel_rows.ALIKE) if n not in parallel_rows.SLOW]
-    return _of_both(tmp_path_factory.mktemp("rows"), names)
-
-
-@pytest.fixture(scope="module")
-def of_slow_rows(tmp_path_factory):
-    return _of_both(tmp_path_factory.mktemp("slow"), parallel_rows.SLOW)
-
-
-@pytest.fixture
-def folder(request):
-    name = request.getfixturevalue("name")
-    slow = name in parallel_rows.SLOW
-    return request.getfixturevalue("of_slow_rows" if slow else "of_quick_rows")
-
-
-def _result(folder, name, number):
+def result(folder, name, number):
     with np.load(folder / f"{name}, {number}.npz") as file:
         return dict(file)
 
 
-@pytest.mark.parametrize("name", _marked([*parallel_rows.ROWS, *parallel_rows.ALIKE]))
-def test_two_processes_are_alike(name, folder):
-    one, other = (_result(folder, name, number) for number in range(2))
-    assert len(one) > 3
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        np.testing.assert_array_equal(other[key], value, err_msg=key)
-
-
-@pytest.mark.parametrize("name", _marked(parallel_rows.ROWS))
-def test_two_processes_train_what_one_trains(name, folder):
+def problems_of(folder, name, count=2):
+    """Where processes differ from each other, or from one process that trains alone."""
+    own = result(folder, name, 0)
+    assert len(own) > 3
+    problems = []
+    for number in range(1, count):
+        other = result(folder, name, number)
+        assert own.keys() == other.keys()
+        problems += [
+            f"{name}: {key} of process {number} is another"
+            for key in own
+            if not np.array_equal(own[key], other[key])
+        ]
+    if name in ALIKE:
+        return problems
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
         alone = parallel_rows.run(name)
-    both = _result(folder, name, 0)
-    assert alone.keys() == both.keys()
+    assert alone.keys() == own.keys()
     for key, value in alone.items():
         if key == "history mine":  # what a step returns is that of its own rows
             continue
         bound = CLOSE.get(name, 1e-6 if key.startswith("weight") else 1e-5)
-        np.testing.assert_allclose(both[key], value, rtol=0, atol=bound, err_msg=key)
+        difference = np.abs(own[key].astype("float64") - value).max()
+        if not difference <= bound:
+            problems.append(f"{name}: {key} is {difference:.1e} from that of one process")
+    return problems
+
+
+def test_two_processes_train_what_one_trains_and_what_happens_beside(tmp_path):
+    names = [name for name in (*ROWS, *ALIKE) if name not in SLOW]
+    printed = run(tmp_path, names, events=True)
+    for event in parallel_events.EVENTS:
+        assert all(f"{event.__name__}: " in text for text in printed)
+    problems = [line for name in names for line in problems_of(tmp_path, name)]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.slow
+def test_likewise_where_more_is_captured(tmp_path):
+    run(tmp_path, SLOW)
+    problems = [line for name in SLOW for line in problems_of(tmp_path, name)]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.slow
+def test_likewise_four_processes(tmp_path):
+    names = ["sgd", "uneven", "no row for some", "adam", "own step", "DataLoader", "captured"]
+    run(tmp_path, names, 4)
+    problems = [line for name in names for line in problems_of(tmp_path, name, 4)]
+    assert not problems, "\n".join(problems)

@@ -1,6 +1,6 @@
 """What happens beside training in several processes; each function asserts in all of them.
 
-`python -m tests.support.parallel_events FOLDER` runs all.
+`python -m tests.support.parallel_events FOLDER NAME ...` runs all, and rows before them.
 """
 
 import sys
@@ -195,9 +195,8 @@ EVENTS = (
 )
 
 
-def main(folder):
-    distribution.initialize(timeout=60)
-    distribution.set_distribution(distribution.DataParallel())
+def main(folder, names):
+    rows.main(folder, names)
     for event in EVENTS:
         keras.utils.clear_session()
         keras.utils.set_random_seed(1)
@@ -208,4 +207,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -541,3 +541,15 @@ MOMENTS = "_moments"
 def moments_of(layer) -> tuple[Any, Any]:
     """A batch norm's own moments, and the function that gives the axes which they are along."""
     return type(layer)._moments.__get__(layer), lambda: tuple(layer._reduction_axes)
+
+
+_METRICS_RESULT = [
+    vars(kind)["get_metrics_result"]
+    for kind in keras.Model.__mro__
+    if "get_metrics_result" in vars(kind)
+][-1]
+
+
+def own_metrics_result(model) -> dict:
+    """What a model's metrics say of this process alone."""
+    return _METRICS_RESULT(model)

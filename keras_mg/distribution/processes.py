@@ -12,6 +12,8 @@ import keras
 
 TIMEOUT = 600.0  # seconds
 
+_met = False
+
 _HOW = "start it with torchrun: `torchrun --nproc-per-node=2 script.py`"
 
 
@@ -28,6 +30,8 @@ def initialize(
     says so in one line, and the program goes on in one process. Each process gets a GPU of its own
     and talks by NCCL; without GPUs, by gloo. Where there are fewer GPUs than processes on a machine
     they share them, and gloo carries the gradients.
+
+    Where the processes have met already, such as under Ray Train, they are taken as they are.
 
     A process that waits for another longer than `timeout` ends with an error: one that hangs must
     not hold the others for ever. After a restart by torchrun the processes meet in a place of their
@@ -53,7 +57,9 @@ def initialize(
 
     if not timeout > 0:
         raise ValueError(f"timeout must be greater than 0 seconds. Received: {timeout}")
+    global _met
     if distributed.is_available() and distributed.is_initialized():
+        _met = True
         return
     place = _place(job_addresses, num_processes, process_id)
     if place is None:
@@ -78,7 +84,13 @@ def initialize(
         timeout=limit,
         device_id=device,
     )
+    _met = True
     atexit.register(_leave)
+
+
+def have_met() -> bool:
+    """Whether the processes have met here: Keras, since 3.16, leaves them alone then."""
+    return _met
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,7 @@ from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg._private.keras import Functional
 from keras_mg.distribution.data_parallel import is_parallel
+from keras_mg.distribution.processes import have_met
 from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training._by_shape import MAX_SHAPES
@@ -282,6 +283,17 @@ class Model(keras.Model):
         if self._lazy_callbacks is not None:
             self._lazy_callbacks.begin(getattr(iterator, "num_batches", None))
             self._lazy_callbacks = None
+
+    def _initialize_ddp(self):
+        # Keras's own wrapper, since 3.16: wherever processes have met it would synchronise them.
+        if not have_met():
+            super()._initialize_ddp()
+
+    def get_metrics_result(self):
+        # Likewise it would add the metrics of all processes in each step.
+        if have_met():
+            return private_keras.own_metrics_result(self)
+        return super().get_metrics_result()
 
     def _get_metrics_result_or_logs(self, logs):
         run = self._parallel_run

@@ -194,6 +194,11 @@ ROWS = {
     "DataLoader without the rest": lambda: fit(
         compiled(network()), loader(23, drop_last=True), shuffle=False
     ),
+    "DataLoader with workers": lambda: fit(
+        compiled(network()),
+        loader(23, shuffle=True, num_workers=2, persistent_workers=True),
+        shuffle=False,
+    ),
     "sample weights": weighted,
     "class weights": lambda: fit(
         compiled(network()), *data(23), class_weight={0: 1.0, 1: 2.0, 2: 0.5}
@@ -223,7 +228,7 @@ ROWS = {
 # Those that take longer: capturing does.
 SLOW = (
     *("captured, no row for some", "captured, frozen and released", "captured, remat"),
-    *("captured, prefetched", "local, captured"),
+    *("captured, prefetched", "local, captured", "DataLoader with workers"),
 )
 
 # Of these, all processes are alike, and one process is not.

@@ -119,8 +119,8 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test", "cv"]),  # its tests are skipped without it
-        ("examples", ["data"]),
+        ("tests", ["test", "cv", "ray"]),  # their tests are skipped without them
+        ("examples", ["data", "ray"]),
         ("applications", ["data"]),
     ],
 )

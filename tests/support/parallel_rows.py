@@ -227,6 +227,7 @@ ROWS = {
 
 # Those that take longer: capturing does.
 SLOW = (
+    "captured",
     *("captured, no row for some", "captured, frozen and released", "captured, remat"),
     *("captured, prefetched", "local, captured", "DataLoader with workers"),
 )

@@ -48,6 +48,11 @@ SMALL = {
 }
 
 
+# After six steps, moving statistics are still those that they begin with, and numbers grow from one
+# of 54 sums to the next until they overflow.
+STEADY = {"resnet110-corrected-bn-after-add-cifar10": ["network.momentum=0.0"]}
+
+
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch):
     """The embedded digits stand in for every data set of labelled images."""
@@ -94,6 +99,8 @@ def words_for(name, folder):
             settings.append(f"data.steps_per_epoch={steps}")
     elif isinstance(recipe.data, Photographs):
         photographs(folder)
+        settings += [f"data.{crop}.size=64" for crop in ("crop", "evaluation")]
+        settings.append("network.input_shape=(64,64,3)")
         words += [f"--data-dir={folder}", "--validation-fraction=0"]
         if recipe.data.steps_per_epoch is not None:
             settings.append(f"data.steps_per_epoch={steps}")
@@ -138,6 +145,6 @@ def test_one_of_each_family(name, tmp_path):
 @pytest.mark.parametrize("name", list_recipes())
 def test_all(name, tmp_path):
     try:
-        run(name, tmp_path / "run")
+        run(name, tmp_path / "run", STEADY.get(name, ()))
     finally:
         shutil.rmtree(tmp_path)  # some have 90 million parameters

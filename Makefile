@@ -25,7 +25,10 @@ unexport PYTHONPATH PYTHONHOME
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed-data ## train a multigrid network on scattered digits and show what it sees
+demo: $(VENV)/.installed-data ## show what a trained multigrid network sees, then train it anew
+	@echo "First the network that comes with the package, on digits that it never saw:"
+	$(BIN)/keras-mg evaluate segment-digits --weights digits --output-dir demo_output/shipped
+	@echo "Look at demo_output/shipped/segmentation.png while the same network is trained anew:"
 	$(BIN)/keras-mg train segment-digits --output-dir demo_output $(ARGS)
 
 test: lint ## check style and types, then run the tests

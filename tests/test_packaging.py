@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import os
 import re
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -175,3 +177,25 @@ def _imported_by(source):
 def test_the_checker_sees_what_a_test_is_skipped_without():
     source = 'import a.b\nfrom c import d\ne = pytest.importorskip("e.f", reason="g")'
     assert sorted(_imported_by(source)) == ["a", "c", "e"]
+
+
+def test_weights_come_with_the_wheel(wheel, tmp_path):
+    wheel.extractall(tmp_path / "site")
+    code = (
+        "import keras_mg, os; assert os.environ['SITE'] in keras_mg.__file__\n"
+        "info = keras_mg.applications.weights_info('ResNet20', 'cifar10')\n"
+        "model = keras_mg.applications.ResNet20(weights='cifar10')\n"
+        "image = keras_mg.datasets.example_image()\n"
+        "print(info.class_names[model.predict(info.preprocess(image)[None], verbose=0).argmax()])"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SITE": str(tmp_path)}
+    environment |= {"PYTHONPATH": str(tmp_path / "site"), "KERAS_MG_OFFLINE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.split() == ["airplane"], run.stderr

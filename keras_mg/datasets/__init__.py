@@ -13,6 +13,7 @@ from keras_mg.datasets.digits import DigitScatterer as DigitScatterer
 from keras_mg.datasets.digits import ScatteredDigits as ScatteredDigits
 from keras_mg.datasets.digits import load_digits as load_digits
 from keras_mg.datasets.digits import split_digits as split_digits
+from keras_mg.datasets.example_image import example_image as example_image
 from keras_mg.datasets.image_folder import ImageFolder as ImageFolder
 from keras_mg.datasets.image_folder import TFDSPhotos as TFDSPhotos
 from keras_mg.datasets.images import Images as Images

@@ -5,12 +5,16 @@ fenced `python` block starts from nothing and has to import what it uses; words 
 the fence (`slow`, `network`) become the test's marks.
 """
 
+import ast
 import doctest
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +89,47 @@ def _block_parameters():
 
 
 DOCTESTS = [pytest.param(d, id=d.name) for d in documented_objects() if d.examples]
+
+
+def imports_keras_first(code):
+    """Whether a reader without TensorFlow gets Keras's error: only we settle on another backend."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names = [alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [(node.module or "").partition(".")[0]]
+        else:
+            continue
+        ours = [name for name in names if name in ("keras", "keras_mg")]
+        if ours:
+            return ours[0] == "keras"
+    return False
+
+
+def test_examples_import_this_package_before_keras():
+    texts = {f"{p.name}:{i}": c for p in markdown_files()
+             for i, _, c in fenced_blocks(p.read_text(encoding="utf-8"))}  # fmt: skip
+    for documented in documented_objects():
+        sources = "".join(example.source for example in documented.examples)
+        texts[documented.name] = sources
+    assert [name for name, code in texts.items() if imports_keras_first(code)] == []
+    assert imports_keras_first("import numpy, keras\nimport keras_mg")
+    assert not imports_keras_first("from keras_mg import layers\nimport keras")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", list(_block_parameters()))
+def test_fenced_example_runs_where_nothing_is_set(code, tmp_path):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("code", list(_block_parameters()))

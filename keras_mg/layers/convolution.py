@@ -51,8 +51,8 @@ class Convolution(BaseLayer):
             no multiple of `groups`.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import Convolution
+        >>> import keras, numpy as np
         >>> layer = Convolution(16, strides=2, data_format="channels_last")
         >>> tuple(layer(np.ones((2, 9, 9, 3), "float32")).shape)
         (2, 5, 5, 16)

@@ -59,8 +59,8 @@ class IGCBlock(BaseLayer):
             partitions.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import IGCBlock
+        >>> import keras, numpy as np
         >>> layer = IGCBlock(48, 24, 2, data_format="channels_last")
         >>> tuple(layer(np.ones((2, 8, 8, 48), "float32")).shape)
         (2, 8, 8, 48)

@@ -48,8 +48,8 @@ class IGCResidual(BaseLayer):
             partitions.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import IGCResidual
+        >>> import keras, numpy as np
         >>> layer = IGCResidual(96, 24, (2, 4), strides=2, data_format="channels_last")
         >>> tuple(layer(np.ones((2, 8, 8, 48), "float32")).shape)
         (2, 4, 4, 96)

@@ -35,8 +35,8 @@ class MaxPool(BaseLayer):
             `pool_size`, or if the image is smaller than the window.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MaxPool
+        >>> import keras, numpy as np
         >>> layer = MaxPool(3, padding=1, data_format="channels_last")
         >>> tuple(layer(np.ones((1, 8, 8, 3), "float32")).shape)
         (1, 4, 4, 3)

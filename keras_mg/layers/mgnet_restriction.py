@@ -44,8 +44,8 @@ class MgNetRestriction(BaseLayer):
             of one shape.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MgNetRestriction
+        >>> import keras, numpy as np
         >>> u = r = np.ones((2, 8, 8, 16), "float32")
         >>> u, r = MgNetRestriction(32, data_format="channels_last")([u, r])
         >>> tuple(u.shape), tuple(r.shape)

@@ -52,8 +52,8 @@ class MgNetSmoother(BaseLayer):
             or if `u` and `r` differ in shape.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MgNetRestriction, MgNetSmoother
+        >>> import keras, numpy as np
         >>> f = np.ones((2, 8, 8, 16), "float32")
         >>> u, r = MgNetSmoother(16, iterations=2, data_format="channels_last")(f)
         >>> u, r = MgNetRestriction(32, data_format="channels_last")([u, r])

@@ -50,8 +50,8 @@ class MultigridConv(PyramidLayer):
             the number of grids, or if the input is no pyramid of that many grids.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MultigridConv
+        >>> import keras, numpy as np
         >>> grids = [np.ones((1, s, s, 8), "float32") for s in (16, 8, 4)]
         >>> layer = MultigridConv((32, 16, 8), kernel_size=(3, 3, 1), data_format="channels_last")
         >>> [tuple(g.shape) for g in layer(grids)]

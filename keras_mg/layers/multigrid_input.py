@@ -47,8 +47,8 @@ class MultigridInput(BaseLayer):
             of grids or its sides are no such multiple.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MultigridInput
+        >>> import keras, numpy as np
         >>> grids = MultigridInput((64, 32, 16), data_format="channels_last")(
         ...     np.ones((1, 32, 32, 3), "float32")
         ... )

@@ -32,8 +32,8 @@ class MultigridPool(PyramidLayer):
             it has fewer than two grids where one is to go.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MultigridPool
+        >>> import keras, numpy as np
         >>> grids = [np.ones((1, s, s, s), "float32") for s in (16, 8, 4)]
         >>> [tuple(g.shape) for g in MultigridPool(merge=True, data_format="channels_last")(grids)]
         [(1, 8, 8, 16), (1, 4, 4, 12)]

@@ -55,8 +55,8 @@ class MultigridResidual(PyramidLayer):
             the number of grids, or if the input is no pyramid of that many grids.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MultigridResidual
+        >>> import keras, numpy as np
         >>> grids = [np.ones((1, s, s, 8), "float32") for s in (16, 8, 4)]
         >>> layer = MultigridResidual((32, 16, 8), data_format="channels_last")
         >>> [tuple(g.shape) for g in layer(grids)]

@@ -41,8 +41,8 @@ class MultigridTransposedConv(PyramidLayer):
             grids as `filters`.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import MultigridTransposedConv
+        >>> import keras, numpy as np
         >>> grids = [np.ones((1, s, s, 8), "float32") for s in (8, 4)]
         >>> layer = MultigridTransposedConv((32, 16), data_format="channels_last")
         >>> [tuple(g.shape) for g in layer(grids)]

@@ -41,8 +41,8 @@ class NormActivation(NormLayer):
         ValueError: if an argument is not of its kind or the input is not 4D.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import NormActivation
+        >>> import keras, numpy as np
         >>> layer = NormActivation(data_format="channels_last")
         >>> tuple(layer(np.ones((2, 8, 8, 3), "float32")).shape)
         (2, 8, 8, 3)

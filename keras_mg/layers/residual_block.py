@@ -54,8 +54,8 @@ class ResidualBlock(BaseLayer):
         ValueError: if an argument is not of its kind or the input is not 4D.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import ResidualBlock
+        >>> import keras, numpy as np
         >>> layer = ResidualBlock(32, strides=2, data_format="channels_last")
         >>> tuple(layer(np.ones((2, 8, 8, 16), "float32")).shape)
         (2, 4, 4, 32)

@@ -38,8 +38,8 @@ class TransposedConvNormActivation(NormLayer):
         ValueError: if an argument is not of its kind or the input is not 4D.
 
     Example:
-        >>> import keras, numpy as np
         >>> from keras_mg.layers import TransposedConvNormActivation
+        >>> import keras, numpy as np
         >>> layer = TransposedConvNormActivation(16, data_format="channels_last")
         >>> tuple(layer(np.ones((2, 8, 8, 32), "float32")).shape)
         (2, 16, 16, 16)

@@ -78,7 +78,7 @@ class Model(keras.Model):
         ValueError: as `keras.Model` does.
 
     Example:
-        >>> import keras, keras_mg, numpy as np
+        >>> import keras_mg, keras, numpy as np
         >>> trunk = keras_mg.applications.MgNet(
         ...     (1, 1), filters=8, include_top=False, pooling="avg", input_shape=(16, 16, 3)
         ... )

@@ -61,8 +61,8 @@ def register_names(
         A decorator that returns the function unchanged.
 
     Example:
-        >>> import keras
         >>> from keras_mg import weights
+        >>> import keras
         >>> def network():
         ...     image = keras.Input((4,))
         ...     scores = keras.layers.Dense(2, name="predictions")(image)

@@ -58,8 +58,8 @@ def load(
             unchanged.
 
     Example:
-        >>> import keras
         >>> from keras_mg import weights
+        >>> import keras
         >>> def network():
         ...     image = keras.Input((4,))
         ...     return keras.Model(image, keras.layers.Dense(2, name="predictions")(image))

@@ -46,8 +46,8 @@ def read_through(path: PathLike) -> tuple[str, int, int]:
         WeightsError: (a `ValueError`) the file is damaged or foreign.
 
     Example:
-        >>> import keras
         >>> from keras_mg import weights
+        >>> import keras
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         >>> model.save_weights("small.weights.h5")
         >>> weights.read_through("small.weights.h5")

@@ -2,6 +2,7 @@
 
 from keras_mg.layers.conv_norm_activation import ConvNormActivation as ConvNormActivation
 from keras_mg.layers.convolution import Convolution as Convolution
+from keras_mg.layers.freeze_batch_norm import freeze_batch_norm as freeze_batch_norm
 from keras_mg.layers.igc_block import IGCBlock as IGCBlock
 from keras_mg.layers.igc_residual import IGCResidual as IGCResidual
 from keras_mg.layers.max_pool import MaxPool as MaxPool

@@ -30,6 +30,9 @@ class BaseLayer(keras.layers.Layer):
 
     # Whether `build` makes the form for deployment, without batch norms that follow a convolution.
     folded = False
+    # Whether the batch norms inside keep all their variables, whatever else trains; see
+    # `freeze_batch_norm`.
+    norm_frozen = False
 
     def __init__(self, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -60,7 +63,18 @@ class BaseLayer(keras.layers.Layer):
                     # What a subclass of a user's does not keep, it writes itself.
                     if name != "self" and name not in config and hasattr(self, name):
                         config[name] = _serialized(name, getattr(self, name))
+        if self.norm_frozen:
+            config["norm_frozen"] = True
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        frozen = config.pop("norm_frozen", False)
+        layer = super().from_config(config)
+        for each in private_keras.flatten_layers(layer):
+            each.norm_frozen = frozen
+        return layer
 
     def build_at_once(self) -> None:
         """Mark a layer without weights as built, unless a subclass of it builds something."""
@@ -71,13 +85,16 @@ class BaseLayer(keras.layers.Layer):
     def part(self, layer: type[Part], *args, **settings) -> Part:
         """A layer that this one holds."""
         # `trainable` is handed down when it is set, not to layers that are made later.
-        return layer(
+        part = layer(
             *args,
             data_format=self.data_format,
             dtype=self.dtype_policy,
             trainable=self.trainable,
             **settings,
         )
+        if self.norm_frozen:
+            part.norm_frozen = True
+        return part
 
     def norm_part(self, layer: type[Part], *args, **settings) -> Part:
         """A layer with batch norm that this one holds."""

@@ -11,6 +11,21 @@ from keras_mg.layers._base import BaseLayer
 class NormLayer(BaseLayer):
     """Base of the layers that end in a batch norm of their own and an activation."""
 
+    def _set_trainable(self, value: bool) -> None:
+        keras.layers.Layer.trainable.fset(self, value)
+        if self.norm_frozen:
+            self.freeze_norm()
+
+    # A compiled step reads it, for which it has to be read as Keras does.
+    trainable = keras.layers.Layer.trainable.setter(_set_trainable)
+
+    def freeze_norm(self, frozen: bool = True) -> None:
+        """Keep the batch norm as it is, or let it train again; see `freeze_batch_norm`."""
+        self.norm_frozen = frozen
+        for variable in (getattr(self, "gamma", None), getattr(self, "beta", None)):
+            if variable is not None:
+                variable.trainable = self.trainable and not frozen
+
     def add_norm_weights(self, channels: int) -> None:
         """Add the four variables of a batch norm over `channels` channels; folded, none."""
         if self.folded:
@@ -29,6 +44,8 @@ class NormLayer(BaseLayer):
             trainable=False,
             **norm,
         )
+        if self.norm_frozen:
+            self.freeze_norm()
 
     def normalize(self, x, training, residual=None):
         """Batch norm, an optional sum and the activation, on native tensors.
@@ -45,7 +62,7 @@ class NormLayer(BaseLayer):
                 self.beta,
                 self.moving_mean,
                 self.moving_variance,
-                bool(training) and self.trainable,
+                bool(training) and self.trainable and not self.norm_frozen,
                 self.momentum,
                 self.epsilon,
                 data_format,

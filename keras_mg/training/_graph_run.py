@@ -37,6 +37,7 @@ class GraphRun:
 
     def __init__(self, model):
         self.model = model
+        self.shapes = [tuple(tensor.shape) for tensor in model.inputs]
         nodes = [node for node in private_keras.nodes(model) if not node.is_input]
         last = {id(tensor): node for node in nodes for tensor in node.input_tensors}
         for tensor in model.outputs:
@@ -55,8 +56,14 @@ class GraphRun:
             recomputed: the ids of the layers that the backward pass recomputes.
         """
         model = self.model
-        known = dict(zip(map(id, model.inputs), keras.tree.flatten(inputs), strict=False))
-        directly = keras.backend.backend() == "torch" and direct_call.can_be_made()
+        inputs = keras.tree.flatten(inputs)
+        # To inputs of another shape than the graph was made with, Keras has something to say.
+        directly = (
+            keras.backend.backend() == "torch"
+            and direct_call.can_be_made()
+            and all(map(_fits, inputs, self.shapes))
+        )
+        known = dict(zip(map(id, model.inputs), inputs, strict=False))
         del inputs
         for call in self.calls:
             if any(tensor not in known for tensor in call.inputs):
@@ -82,6 +89,14 @@ class GraphRun:
                 known.pop(tensor, None)
         outputs = [known[id(tensor)] for tensor in model.outputs]
         return keras.tree.pack_sequence_as(private_keras.outputs_structure(model), outputs)
+
+
+def _fits(tensor, shape: tuple[int | None, ...]) -> bool:
+    """Whether a tensor has the shape of a symbolic one, None standing for any size."""
+    own = getattr(tensor, "shape", ())
+    return len(own) == len(shape) and all(
+        side is None or side == given for side, given in zip(shape, own, strict=True)
+    )
 
 
 def _call(node, released: tuple[int, ...]) -> _Call:

@@ -16,9 +16,9 @@ COUNT = 100
 STEP = 16  # pixels between those of a map that are kept
 
 
-def test_images(recipe, seed=0):
+def first_images(recipe):
     """The first hundred of a recipe's test data as the network takes them, and what is true."""
-    data = recipe.data.open(recipe.batch_size, seed, augment_on="host").test
+    data = recipe.data.open(recipe.batch_size, augment_on="host").test
     x, y = zip(*(data[i] for i in range(min(len(data), COUNT))), strict=True)
     return np.concatenate(x)[:COUNT], np.concatenate(y)[:COUNT]
 
@@ -26,7 +26,7 @@ def test_images(recipe, seed=0):
 def main(run, name):
     recipe, _ = recipe_of(run)
     model = keras.saving.load_model(Path(run) / "model.keras", compile=False)
-    x, truth = test_images(recipe)
+    x, truth = first_images(recipe)
     outputs = model.predict(x, verbose=0)
     arrays = {"outputs": outputs, "truth": truth}
     if outputs.ndim == 4:  # the canvases are drawn anew wherever they are needed

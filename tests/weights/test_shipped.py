@@ -17,7 +17,7 @@ from keras_mg.recipes import evaluate, get_recipe
 from keras_mg.weights import TrainedInfo, weights_info
 from keras_mg.weights._hashing import file_hash
 from keras_mg.weights._trained import INDEX, PACKAGE_FOLDER
-from tests.support.store_shipped import COUNT, STEP, STORED, test_images
+from tests.support.store_shipped import COUNT, STEP, STORED, first_images
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = [record for record in weights_info() if isinstance(record, TrainedInfo)]
@@ -56,7 +56,7 @@ def test_without_a_network_and_with_an_empty_home(record, tmp_path, monkeypatch)
         if "images" in stored:
             x, truth = record.preprocess(stored["images"]), stored["truth"]
         else:
-            x, truth = test_images(recipe)
+            x, truth = first_images(recipe)
     maps = expected.ndim == 4
     model = build(record, **({} if maps else {"classifier_activation": None}))
     outputs = model.predict(x, verbose=0)

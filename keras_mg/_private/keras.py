@@ -553,3 +553,14 @@ _METRICS_RESULT = [
 def own_metrics_result(model) -> dict:
     """What a model's metrics say of this process alone."""
     return _METRICS_RESULT(model)
+
+
+def skip_epochs_of_order(iterator, epochs: int) -> None:
+    """Lets shuffled arrays go on in the order of a later epoch, where Keras counts them itself.
+
+    Since 3.16 the order is a function of the epochs that `fit` has had, and nothing of the random
+    states; before, it is nothing but a function of these.
+    """
+    adapter = getattr(iterator, "data_adapter", None)
+    if hasattr(adapter, "_epoch"):
+        adapter._epoch += epochs

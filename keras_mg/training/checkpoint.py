@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_mg._files import expand, remove_partial
+from keras_mg._private import keras as private_keras
 from keras_mg.distribution.data_parallel import is_parallel
 from keras_mg.distribution.processes import process_id
 from keras_mg.layers.arguments import positive_int
@@ -32,9 +33,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     A training that was killed at any moment goes on from the last checkpoint and ends, on a CPU bit
     for bit, as one that was not, if each epoch's order of data is a function of the epoch or of the
-    random states above. With `every_steps` it goes on inside an epoch: the batches before are drawn
-    once more, and not trained on. What other callbacks keep in Python is not saved; those that
-    change the training stand before this one.
+    random states above. That of arrays which `fit` shuffles is, in a `keras_mg.Model`; in a
+    `keras.Model` it begins anew since Keras 3.16. With `every_steps` training goes on inside an
+    epoch: the batches before are drawn once more, and not trained on. What other callbacks keep in
+    Python is not saved; those that change the training stand before this one.
 
     Two trainings must not use one directory at the same time. The processes of one training
     (`keras_mg.distribution`) all make the callback: the first one reads and writes for all of them,
@@ -136,12 +138,18 @@ class Checkpoint(keras.callbacks.Callback):
                     f"initial_epoch=checkpoint.saved_epoch. Received: initial_epoch={epoch}"
                 )
             self._recall_history()
+            self._skip_orders()
             if self.saved_step:
                 self._skip(self.saved_step)
             else:
                 self._saved = None
         self._at = (epoch, self._skipped)
         self._epoch_random = random_state()
+
+    def _skip_orders(self) -> None:
+        iterator = getattr(self.model, "_last_iterator", None)
+        if iterator is not None:
+            private_keras.skip_epochs_of_order(iterator(), self.saved_epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         if self._at is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -99,6 +100,9 @@ class Model(keras.Model):
     _compiled_steps: CompiledSteps | None = None
     _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
     _slots_laid_out = False
+
+    # A reference to what `fit` or `evaluate` iterates over.
+    _last_iterator: weakref.ref | None = None
 
     # While `fit` or `evaluate` has not told the callbacks yet how many batches there are.
     _lazy_callbacks: lazy_logs.LazyCallbackList | None = None
@@ -280,6 +284,7 @@ class Model(keras.Model):
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         super()._symbolic_build(iterator, data_batch)
+        object.__setattr__(self, "_last_iterator", iterator and weakref.ref(iterator))
         if self._lazy_callbacks is not None:
             self._lazy_callbacks.begin(getattr(iterator, "num_batches", None))
             self._lazy_callbacks = None

@@ -67,7 +67,8 @@ def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
             `list_recipes()`.
     """
     result = read_result(folder)
-    record = result["recipe"]
+    # What is drawn and said of a run may have changed since; nothing that was trained has.
+    record = {k: v for k, v in result["recipe"].items() if k not in ("pictures", "remarks")}
     recipe = get_recipe(record["name"])
     if record["data"].get("layers"):
         recipe = with_layers(recipe, record["data"]["layers"])

@@ -74,12 +74,12 @@ def publish(
     if _runs.sha256(trained) != result["sha256"]["model.keras"]:
         raise ValueError(f"{trained} is not the model that the run measured: its hash is another")
     model = keras.saving.load_model(trained, compile=False)
-    network, arguments = _needed(recipe, model)
+    network, arguments, head = _needed(recipe, model)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch, "published.weights.h5")
         model.save_weights(written)
-        _compare(model, network, arguments, written)
+        _compare(model, network, arguments | head, written)
         digest = _runs.sha256(written)
         stem = f"{network.lower()}-{tag}-{digest[:12]}"
         _copy(written, folder / f"{stem}.weights.h5")
@@ -188,33 +188,29 @@ def processor() -> str:
     return f"{name}, {os.cpu_count()} CPUs"
 
 
-def _needed(recipe: Recipe, model: keras.Model) -> tuple[str, dict[str, Any]]:
-    """The constructor's name, and those of the recipe's arguments that the weights ask for.
+def _needed(recipe: Recipe, model: keras.Model) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The constructor's name, the recipe's arguments that the weights ask for, and its activation.
 
-    An argument that sets initial values, say, is none of them.
+    An argument that sets initial values, say, is not asked for.
     """
     made = recipe.network
     assert isinstance(made, partial)
     construct = getattr(applications, made.func.__name__)
     parameters = inspect.signature(construct).parameters
     given = dict(zip(parameters, made.args, strict=False)) | made.keywords
-    given.pop("classifier_activation", None)
-    wanted = [(v.path.partition("/")[2], tuple(v.shape)) for v in model.weights]
+    head = {key: given.pop(key) for key in ("classifier_activation",) if key in given}
     for name in list(given):
         fewer = {key: value for key, value in given.items() if key != name}
         if parameters[name].default is inspect.Parameter.empty:
             continue
-        same = parameters[name].default == given[name] or _fits(construct, fewer, model)
+        same = parameters[name].default == given[name] or _fits(construct, fewer | head, model)
         given = fewer if same else given
-    assert wanted
-    return construct.__name__, given
+    return construct.__name__, given, head
 
 
 def _fits(construct, arguments: dict[str, Any], model: keras.Model) -> bool:
     """Whether a network of these arguments is that of the model, all but its initial values."""
     try:
-        other = construct(**arguments, classifier_activation=None)
-    except TypeError:  # it has no classifier
         other = construct(**arguments)
     except ValueError:
         return False
@@ -225,11 +221,7 @@ def _fits(construct, arguments: dict[str, Any], model: keras.Model) -> bool:
 
 
 def _compare(model: keras.Model, network: str, arguments: dict[str, Any], file: Path) -> None:
-    construct = getattr(applications, network)
-    logits = {"classifier_activation": None}
-    if "classifier_activation" not in inspect.signature(construct).parameters:
-        logits = {}
-    difference = _difference(model, construct(**arguments, **logits, weights=file))
+    difference = _difference(model, getattr(applications, network)(**arguments, weights=file))
     if not difference <= _MAX_DIFFERENCE:
         raise RuntimeError(
             f"The published weights' outputs differ from the run's by {difference:g}."

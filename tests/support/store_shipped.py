@@ -22,7 +22,7 @@ def first_images(recipe, preprocessing=None):
     if preprocessing is not None:
         with np.load(preprocessing) as arrays:
             fitted = dict(arrays)
-    data = recipe.data.open(recipe.batch_size, augment_on="host", fitted=fitted).test
+    data = recipe.data.open(recipe.batch_size, fitted=fitted).test
     x, y = zip(*(data[i] for i in range(min(len(data), COUNT))), strict=True)
     return np.concatenate(x)[:COUNT], np.concatenate(y)[:COUNT]
 

@@ -561,6 +561,6 @@ def skip_epochs_of_order(iterator, epochs: int) -> None:
     Since 3.16 the order is a function of the epochs that `fit` has had, and nothing of the random
     states; before, it is nothing but a function of these.
     """
-    adapter = getattr(iterator, "data_adapter", None)
+    adapter: Any = getattr(iterator, "data_adapter", None)
     if hasattr(adapter, "_epoch"):
         adapter._epoch += epochs

@@ -150,7 +150,7 @@ def _check_classes(model: keras.Model, record: WeightsInfo | TrainedInfo, name: 
     """Raise for another number of classes before anything is fetched."""
     head = next((layer for layer in model.layers if layer.name == HEAD), None)
     units = getattr(head, "units", record.classes)
-    if units != record.classes:
+    if isinstance(units, int) and units != record.classes:  # a head of maps has layers there
         raise WeightsError(
             f"{name}: classes={units} was asked for, and the published head is for "
             f"{record.classes} classes. Use classes={record.classes}, include_top=False for the "

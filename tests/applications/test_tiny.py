@@ -25,6 +25,7 @@ def test_every_family_is_there():
         "interleaved group convolutions": "igc_plain",
         "MgNet": "mgnet_shared",
         "Torch residual network": "resnet_bn_before_add",
+        "attribute network": "attributes",
     }
     assert set(prefixes) == {record.family for record in NETWORKS.values()}
     assert set(prefixes.values()) <= set(tiny.NETWORKS)

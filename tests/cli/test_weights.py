@@ -52,7 +52,11 @@ def test_list(run):
 
 def test_list_of_one(run):
     assert "IGC_L4M32" in run("weights", "list", "--network", "IGC_L4M32")[1]
-    assert run("weights", "list", "--network", "MgNet") == (0, "", "")
+    out = run("weights", "list", "--network", "MgNet")[1]
+    assert 'MgNet(filters=32, classes=10, weights="digits")' in out
+    assert "keras-mg train mgnet-digits --epochs 20 --seed 0" in out
+    assert "accuracy 0.9733" in out
+    assert run("weights", "list", "--network", "RMG18") == (0, "", "")
     assert "there is no 'X'" in failed(run("weights", "list", "--network", "X"))
 
 

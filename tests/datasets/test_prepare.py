@@ -174,4 +174,4 @@ def test_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="mnist .*is not prepared in"):
         prepare_dataset("cluttered_mnist/rot", tmp_path)
     assert not list(tmp_path.rglob("*.array_record*"))
-    assert len(PREPARABLE) == 9
+    assert len(PREPARABLE) == 10

@@ -110,6 +110,7 @@ NETWORKS = {
     "mgnet_shared": partial(zoo.MgNet, (2, 1, 2), 4, classes=5, **SMALL),
     "mgnet_own": partial(zoo.MgNet, (1, 3), (4, 6), False, "mnist", classes=5, **MNIST),
     "mgnet_imagenet": partial(zoo.MgNet, (2, 2), (4, 6), True, "imagenet", classes=5, **IMAGENET),
+    "attributes": partial(zoo.AttributeNet, version=1, classes=5, **IMAGENET),
     **{
         f"resnet_{block}{'' if final_relu else '_no_relu'}": partial(
             classifier, partial(resnet._trunk, 1, block, final_relu, False, 0.9), (8, 12, 3)

@@ -7,8 +7,8 @@
     python examples/fine_tune.py --compile                # compiled on a CPU, too
 
 The trunk of `ResNet20(weights="cifar10")`, whose weights come with the package, gets a new head.
-The head is trained first, on the frozen trunk, then all of it. The same is done from random
-weights, on the same images in the same order for as many steps, and both are measured on the test
+The head is trained first, on the frozen trunk, then all of it. Beside it all of a network with
+random weights is trained, on the same images for as many steps. Both are measured on the test
 images.
 """
 
@@ -67,13 +67,14 @@ def read(split, count=None):
 
 
 def fine_tune(weights):
-    """Test accuracy with the trunk frozen, and after all has been trained."""
+    """Test accuracy after each phase: trunk frozen and all trained; from random weights, all."""
     keras.utils.set_random_seed(0)
     trunk = ResNet20(weights=weights, include_top=False, input_shape=(32, 32, 3), pooling="avg")
     outputs = keras.layers.Dense(CLASSES, activation="softmax", name="head")(trunk.output)
     model = keras_mg.Model(trunk.input, outputs)  # whose steps compile; else it is Keras's own
     accuracies = []
-    for trainable, rate in ((False, 1e-2), (True, 1e-3)):
+    phases = ((False, 1e-2), (True, 1e-3)) if weights else ((True, 1e-3), (True, 1e-3))
+    for trainable, rate in phases:
         trunk.trainable = trainable
         # What is trainable is read by `compile`: a change without it would go unnoticed.
         model.compile(
@@ -90,9 +91,12 @@ def fine_tune(weights):
 (x, y), (x_test, y_test) = read("train", options.samples), read("test")
 print(
     f"{options.dataset}: {len(x)} images to train on, {len(x_test)} others to test on; "
-    f"{options.epochs} epochs of the head alone, {options.epochs} of all."
+    f"two phases of {options.epochs} epochs."
 )
-print(f"{'test accuracy':30}{'trunk frozen':>14}{'all trained':>14}")
-for name, weights in ((f"from weights={options.weights!r}", options.weights), ("random", None)):
-    frozen, trained = fine_tune(weights)
-    print(f"{name:30}{frozen:14.3f}{trained:14.3f}")
+print(f"{'test accuracy':40}{'first phase':>14}{'second':>14}")
+for name, weights in (
+    (f"weights={options.weights!r}, trunk frozen first", options.weights),
+    ("random weights, all trained", None),
+):
+    first, second = fine_tune(weights)
+    print(f"{name:40}{first:14.3f}{second:14.3f}")

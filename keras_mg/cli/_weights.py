@@ -47,8 +47,14 @@ def _print_trained(record) -> None:
     print(f"  input    {'x'.join(map(str, record.input_shape))}")
     print(f"  test     {figures} (after the last epoch, {record.images['test']:,} images), "
           f"{record.parameters:,} parameters")  # fmt: skip
+    for name, each in record.spread.items():
+        if name != "epochs":
+            print(f"  spread   {name} {each['mean']:.4f} ± {each['std']:.4f} over the last "
+                  f"{record.spread['epochs']} epochs")  # fmt: skip
     print(f"  made by  {record.command}")
-    print(f"           in {record.hours} hours on {record.hardware}")
+    print(f"           {record.epochs} epochs in {record.hours} hours on {record.hardware}")
+    for text in (*record.differs, *(f"published {k} {v:g}" for k, v in record.claims.items())):
+        print(f"           {text}")
 
 
 @app.command()

@@ -127,12 +127,12 @@ def open_network(
         if split == "test" and isinstance(recipe.data, Photographs):
             fraction = 0  # nothing is fitted to a part of them
     network = getattr(getattr(recipe.network, "func", recipe.network), "__name__", None)
-    beside = (folder or expand(weights).parent) / "preprocessing.npz"
     record = _of_tag(network, weights)
-    if preprocessing is None and record is not None:
-        preprocessing = record.preprocessing_path
-    elif preprocessing is None and beside.is_file():
-        preprocessing = beside
+    if record is not None:
+        preprocessing = preprocessing or record.preprocessing_path
+        fraction = record.validation_fraction  # the part that was not trained on
+    elif preprocessing is None:
+        preprocessing = _statistics_of(folder, weights)
     fitted = None
     if preprocessing is not None:
         with np.load(expand(preprocessing), allow_pickle=False) as arrays:
@@ -164,9 +164,25 @@ def run_folder(what: Recipe | str | os.PathLike) -> Path | None:
     return None if isinstance(what, Recipe) else expand(what)
 
 
+def _statistics_of(folder: Path | None, weights: str | os.PathLike) -> Path | None:
+    """The statistics beside weights: of a run, or published with them."""
+    if folder is not None:
+        candidates = [folder / _runs.FITTED]
+    else:
+        file = expand(weights)
+        if not file.is_file():
+            return None  # an address
+        own = file.with_name(file.name.removesuffix(".weights.h5") + ".npz")
+        candidates = [own, file.parent / _runs.FITTED]
+    return next((path for path in candidates if path.is_file()), None)
+
+
 def _of_tag(network: str | None, weights: str | os.PathLike) -> TrainedInfo | None:
-    """The record of weights inside the package; None where `weights` is something else."""
-    if not network or not isinstance(weights, str):
+    """The record of weights that were trained here; None where `weights` is something else."""
+    if not network or not isinstance(weights, str) or not weights.isidentifier():
         return None
-    records = weights_files.weights_info(network)
-    return next((r for r in records if isinstance(r, TrainedInfo) and r.tag == weights), None)
+    try:
+        record = weights_files.weights_info(network, weights)
+    except weights_files.WeightsError:
+        return None
+    return record if isinstance(record, TrainedInfo) else None

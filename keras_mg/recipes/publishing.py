@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import tempfile
@@ -16,14 +17,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mg import applications, weights
+from keras_mg import applications
 from keras_mg._files import expand, replacing
 from keras_mg.datasets.images import CLASS_NAMES, LICENCES
 from keras_mg.recipes import _runs
+from keras_mg.recipes.canvas_data import ClutteredMNIST
+from keras_mg.recipes.data import DigitCanvases
 from keras_mg.recipes.lookup import get_recipe
 from keras_mg.recipes.opening import recipe_of
 from keras_mg.recipes.recipe import Recipe
-from keras_mg.weights import TrainedInfo
+from keras_mg.weights import INDEX, TrainedInfo, add_to_index, layer_digests, read_index
 
 LAST = 5  # epochs that the spread is taken over
 _MAX_DIFFERENCE = 1e-6  # between outputs of the run's model and of one with the published weights
@@ -63,16 +66,18 @@ def publish(
     Raises:
         ValueError: if `run` holds no finished run, its model is not the one that was measured, or
             `tag` is no identifier.
-        OSError: if something cannot be written. The index comes last: until then the folder serves
-            what it did before.
+        OSError: if something cannot be written. Until the index is, the folder serves what it did
+            before.
     """
-    if not tag.isidentifier():
-        raise ValueError(f"tag must be a Python identifier. Received: {tag!r}")
+    if not (tag.isascii() and tag.isidentifier()):
+        raise ValueError(f"tag must be a Python identifier of ASCII letters. Received: {tag!r}")
     run, folder = expand(run), expand(folder)
     recipe, result = recipe_of(run)
     trained = run / "model.keras"
     if _runs.sha256(trained) != result["sha256"]["model.keras"]:
         raise ValueError(f"{trained} is not the model that the run measured: its hash is another")
+    if (folder / INDEX).exists():
+        read_index(folder)  # what cannot be read is not added to
     model = keras.saving.load_model(trained, compile=False)
     network, arguments, head = _needed(recipe, model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +96,9 @@ def publish(
             "hash": f"sha256:{_runs.sha256(run / _runs.FITTED)}",
         }
         _copy(run / _runs.FITTED, folder / preprocessing["filename"])
-    dataset = getattr(recipe.data, "dataset", tag)
+    dataset = _dataset(recipe)
+    classes = int(_last_axis(model))
+    names = CLASS_NAMES.get(dataset, ())
     record = TrainedInfo(
         network=network,
         tag=tag,
@@ -102,33 +109,34 @@ def publish(
         preprocessing=preprocessing,
         licence=licence,
         data=dataset,
-        data_licence=LICENCES.get(dataset, "see where it is published"),
-        classes=int(_last_axis(model)),
-        class_names=CLASS_NAMES.get(dataset, tuple(map(str, range(_last_axis(model))))),
+        data_licence=LICENCES.get(dataset, "not stated here"),
+        classes=classes,
+        class_names=names if len(names) == classes else tuple(map(str, range(classes))),
         input_shape=tuple(_channels_last(model.input_shape[1:])),
         parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
+        layers=layer_digests(model),
         recipe=recipe.name,
-        differs=recipe.differs,
+        differs=get_recipe(recipe.name).shortened(recipe.epochs).differs,
         command=command(recipe, result),
         seed=result["seed"],
         epochs=recipe.epochs,
+        validation_fraction=result.get("validation_fraction"),
         images=result["images"],
         figures=result["test"],
         spread=spread(result["history"]),
         claims=dict(recipe.claims),
         hours=round(result["seconds"] / 3600, 2),
-        hardware=hardware or processor(),
+        hardware=(hardware or processor()) + _of_last_part(result),
         versions=result["versions"],
         source=recipe.source,
         folder=os.fspath(folder),
     )
-    card = f"{network}-{tag}.md"
-    with replacing(folder / card) as part:
-        part.write_text(_card(record), encoding="utf-8")
-    for before in weights.add_to_index(folder, record):
+    for before in add_to_index(folder, record):
         for name in {before.filename, (before.preprocessing or {}).get("filename")}:
             if name and not name.startswith(stem):
                 (folder / name).unlink(missing_ok=True)
+    with replacing(folder / f"{network}-{tag}.md") as part:
+        part.write_text(_card(record), encoding="utf-8")
     return record
 
 
@@ -144,11 +152,13 @@ def command(recipe: Recipe, result: dict[str, Any]) -> str:
     if recipe.epochs != base.epochs:
         words.append(f"--epochs {recipe.epochs}")
         base = base.shortened(recipe.epochs)
-    changes = [
-        f"--set {key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for key, value in _runs.differing(base.record(), recipe.record())
-        if key not in ("claims", "differs")
-    ]
+    changes = []
+    for key, value in _runs.differing(base.record(), recipe.record()):
+        if key == "data.layers":
+            changes.append(f"--layers {','.join(value)}")
+        elif not key.startswith(("claims", "differs", "loss", "metrics", "pictures", "remarks")):
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            changes.append("--set " + shlex.quote(f"{key}={text}"))
     words += [*changes, f"--seed {result['seed']}"]
     if result.get("validation_fraction") is not None:
         words.append(f"--validation-fraction {result['validation_fraction']:g}")
@@ -175,6 +185,21 @@ def spread(history: list[dict[str, float]]) -> dict[str, Any]:
         name: {"mean": statistics.fmean(values), "std": statistics.stdev(values)}
         for name, values in columns.items()
     }
+
+
+def _dataset(recipe: Recipe) -> str:
+    """The name of what a recipe trains on."""
+    data = recipe.data
+    if isinstance(data, DigitCanvases):
+        return "digits"
+    if isinstance(data, ClutteredMNIST):
+        return "digits" if data.kind == "embedded" else "mnist"
+    return str(getattr(data, "dataset", type(data).__name__))
+
+
+def _of_last_part(result: dict[str, Any]) -> str:
+    resumed = result.get("resumed_after_epochs") is not None
+    return " (the hours are those since the run was resumed)" if resumed else ""
 
 
 def processor() -> str:
@@ -261,7 +286,7 @@ def _card(record: TrainedInfo) -> str:
         for name, each in record.spread.items()
         if name != "epochs"
     )
-    differs = "".join(f"\n- differs from the published recipe: {text}" for text in record.differs)
+    differs = "".join(f"\n- not as the recipe has it: {text}" for text in record.differs)
     claims = "".join(f"\n- published {key}: {value}" for key, value in record.claims.items())
     versions = ", ".join(f"{name} {text}" for name, text in record.versions.items() if text)
     return f"""\

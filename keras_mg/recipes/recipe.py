@@ -88,7 +88,11 @@ class Recipe:
             epochs: int, at least 1.
         """
         schedule = self.schedule.shortened(positive_int("epochs", epochs), of=self.epochs)
-        said = () if epochs == self.epochs else (f"{epochs} of {self.epochs} epochs",)
+        said: tuple[str, ...] = ()
+        if epochs < self.epochs:
+            said = (f"{epochs} of {self.epochs} epochs",)
+        elif epochs > self.epochs:
+            said = (f"{epochs} epochs instead of {self.epochs}",)
         return dataclasses.replace(
             self, epochs=epochs, schedule=schedule, differs=(*self.differs, *said)
         )

@@ -13,11 +13,15 @@ from keras_mg.weights._opening import read_through as read_through
 from keras_mg.weights._published import WeightsInfo as WeightsInfo
 from keras_mg.weights._published import register_weights as register_weights
 from keras_mg.weights._published import weights_info as weights_info
+from keras_mg.weights._trained import INDEX as INDEX
 from keras_mg.weights._trained import TrainedInfo as TrainedInfo
 from keras_mg.weights._trained import add_to_index as add_to_index
+from keras_mg.weights._trained import layer_digests as layer_digests
+from keras_mg.weights._trained import read_index as read_index
 from keras_mg.weights._verification import verify as verify
 
 __all__ = [
+    "INDEX",
     "DownloadError",
     "TrainedInfo",
     "WeightsError",
@@ -25,7 +29,9 @@ __all__ = [
     "add_to_index",
     "export",
     "head_classes",
+    "layer_digests",
     "load",
+    "read_index",
     "read_through",
     "register_names",
     "register_weights",

@@ -19,7 +19,7 @@ from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import WeightsInfo
 from keras_mg.weights._sniff import Format
 from keras_mg.weights._sources import find_source
-from keras_mg.weights._trained import TrainedInfo
+from keras_mg.weights._trained import TrainedInfo, layer_digests
 
 
 def load(
@@ -115,6 +115,12 @@ def _load_trained(
 ) -> None:
     if not skip_mismatch:
         _check_classes(model, record, name)
+    for layer, digest in layer_digests(model).items():
+        if record.layers.get(layer, digest) != digest:
+            raise WeightsError(
+                f"{name}: layer {layer!r} has other settings than the one that was trained, though "
+                f"its arrays may have the same shapes. The file is for {record.call()}."
+            )
     try:
         load_file(model, path, file=name, skip_mismatch=skip_mismatch)
     except WeightsError as error:

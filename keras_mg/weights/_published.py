@@ -113,8 +113,9 @@ def weights_info(network=None, tag=None):
 
     Returns:
         Where both are given, one record: a `TrainedInfo` for a file inside the package, which was
-        trained here, and a `WeightsInfo` for one that its authors published. Otherwise a tuple of
-        them (empty for a network that there are none for).
+        trained here, or one of a mirror's, which is fetched; and a `WeightsInfo` for one that its
+        authors published. Otherwise a tuple of them, without those of mirrors (empty for a network
+        that there are none for).
 
     Raises:
         WeightsError: (a `ValueError`) both are given and there is no such file.
@@ -130,6 +131,10 @@ def weights_info(network=None, tag=None):
     if tag is None:
         return tuple(r for r in known.values() if network in (None, r.network))
     record = known.get((network, tag))
+    if record is None and network is not None:
+        from keras_mg.weights._sources import hosted_record
+
+        record = hosted_record(network, tag)
     if record is None:
         listed = ", ".join(f"{name} {published!r}" for name, published in known)
         raise WeightsError(

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,7 @@ def find_source(
     if path.is_file():
         return Source(text, path=path)
     answers: list[str] = []
-    if isinstance(source, str) and text.isidentifier() and not path.is_dir():
+    if isinstance(source, str) and text.isidentifier():
         for base in mirrors():
             try:
                 hosted = _hosted(base, network, text, cache_dir, offline, progress)
@@ -104,17 +105,26 @@ def _hosted(
     """What a mirror's own index has under a tag; None where it has nothing."""
     digest = hashlib.sha256(base.encode()).hexdigest()[:16]
     kept = cache_folder(cache_dir) / f"{digest}-{INDEX}"
+    text = None
     if is_offline(offline):
         if not kept.is_file():
             raise DownloadError("offline, and its index is not in the cache folder.")
     else:
         # An index grows: it is asked for anew, and kept for when there is no network.
-        with tempfile.TemporaryDirectory() as scratch:
-            read = fetch(
-                f"{base}/{INDEX}", INDEX, cache_dir=scratch, progress=False, size=INDEX_LIMIT
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                read = fetch(
+                    f"{base}/{INDEX}", INDEX, cache_dir=scratch, progress=False, size=INDEX_LIMIT
+                )
+                text = read.read_text(encoding="utf-8", errors="replace")
+        except DownloadError as error:
+            if not kept.is_file():
+                raise
+            warnings.warn(
+                f"{shown(base)}: the index kept from before is used, as {error}", stacklevel=6
             )
-            text = read.read_text(encoding="utf-8", errors="replace")
-        records = read_index(base, text)  # what is none is not kept
+    if text is not None:
+        read_index(base, text)  # what is none is not kept
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with replacing(kept) as part:
@@ -127,6 +137,18 @@ def _hosted(
             folder = _fetched(record, base, cache_dir, offline, progress)
             record = dataclasses.replace(record, folder=os.fspath(folder))
             return Source(f"weights={tag!r} of {network} ({shown(base)})", record, record.path)
+    return None
+
+
+def hosted_record(network: str, tag: str) -> TrainedInfo | None:
+    """What a mirror has under a tag, fetched; None where none has it or can be asked."""
+    for base in mirrors() if tag.isidentifier() else ():
+        try:
+            found = _hosted(base, network, tag, None, None, True)
+        except WeightsError:
+            continue
+        if found is not None and isinstance(found.record, TrainedInfo):
+            return found.record
     return None
 
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_mg._files import replacing
 from keras_mg.layers.arguments import standardize_data_format
 from keras_mg.ops import normalize_images
 from keras_mg.weights._arrays import WeightsError
+from keras_mg.weights._assign import HEAD
 from keras_mg.weights._hashing import check_form, matches
 
 INDEX = "index.json"
@@ -50,11 +54,15 @@ class TrainedInfo:
         class_names: in the order of the outputs.
         input_shape: of one image, channels last.
         parameters: trained numbers in the file (without the moving statistics).
+        layers: by the name of a layer with weights, a digest of its settings: networks of equal
+            shapes may compute different things.
         recipe: name of the recipe.
         differs: in what the recipe differs from the published one.
         command: that trained it.
         seed: of initial weights, order and augmentation.
         epochs: of the whole training.
+        validation_fraction: of the training images, kept from training; None for what the recipe
+            has.
         images: images of each split: "train", "validation", "test".
         figures: measured on the test images, once, with the weights after the last epoch.
         spread: of the validation figures over the last epochs:
@@ -81,11 +89,13 @@ class TrainedInfo:
     class_names: tuple[str, ...]
     input_shape: tuple[int, ...]
     parameters: int
+    layers: Mapping[str, str]
     recipe: str
     differs: tuple[str, ...]
     command: str
     seed: int
     epochs: int
+    validation_fraction: float | None
     images: Mapping[str, int]
     figures: Mapping[str, float]
     spread: Mapping[str, Any]
@@ -159,12 +169,42 @@ class TrainedInfo:
 
 @functools.lru_cache(maxsize=8)
 def _statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
-        if set(arrays) != {"mean", "std"}:
-            raise WeightsError(
-                f"{path} holds {', '.join(arrays)}: keras_mg.datasets.load_preprocessing reads it"
-            )
-        return arrays["mean"], arrays["std"]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = set(arrays)
+            if names == {"mean", "std"}:
+                return arrays["mean"], arrays["std"]
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} holds no statistics of images: {error}") from error
+    raise WeightsError(
+        f"{path} holds {', '.join(sorted(names))}: keras_mg.datasets.load_preprocessing reads it"
+    )
+
+
+# What does not change what a layer of given weights computes in inference.
+_NO_MATTER = ("name", "trainable", "dtype", "data_format", "momentum", "norm_frozen")
+
+
+def layer_digests(model: keras.Model) -> dict[str, str]:
+    """A digest of the settings of each of this package's layers in a model, by name.
+
+    Args:
+        model: a functional model.
+    """
+    digests = {}
+    for layer in model.layers:
+        if not type(layer).__module__.startswith("keras_mg.layers.") or not layer.weights:
+            continue
+        settings = {
+            key: value
+            for key, value in layer.get_config().items()
+            if key not in _NO_MATTER and not key.endswith("_initializer")
+        }
+        if layer.name == HEAD:
+            settings.pop("activation", None)  # `classifier_activation`
+        text = json.dumps([type(layer).__name__, settings], sort_keys=True, default=str)
+        digests[layer.name] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digests
 
 
 def read_index(folder: str | os.PathLike, text: str | None = None) -> tuple[TrainedInfo, ...]:
@@ -214,6 +254,7 @@ def add_to_index(folder: str | os.PathLike, record: TrainedInfo) -> tuple[Traine
     entries = [each.record() for each in (*(r for r in records if r not in same), record)]
     entries.sort(key=lambda entry: (entry["network"], entry["tag"]))
     text = json.dumps({"format": FORMAT, "weights": entries}, indent=1) + "\n"
+    read_index(folder, text)  # what could not be read again is not written
     with replacing(target) as part:
         part.write_text(text, encoding="utf-8")
     return same
@@ -243,19 +284,22 @@ def _from_json(record: dict[str, Any], folder: str) -> TrainedInfo:
             continue
         if field.name not in record:
             raise WeightsError(f"{folder}: a record lacks {field.name!r}")
-        value = record[field.name]
-        kind = str(field.type).partition("[")[0]
+        value: Any = record[field.name]
+        kind = re.split(r"\[| \|", str(field.type))[0]
         if not (isinstance(value, _KINDS[kind]) or (value is None and "None" in str(field.type))):
             raise WeightsError(f"{folder}: {field.name} must be a {kind}. Received: {value!r}")
+        if isinstance(value, bool) or (field.name == "size" and value in range(-(2**63), 1)):
+            raise WeightsError(f"{folder}: {field.name} is out of range. Received: {value!r}")
         values[field.name] = tuple(value) if isinstance(value, list) else value
     files = [(values["filename"], values["hash"])]
     if values["preprocessing"]:
         files.append((values["preprocessing"]["filename"], values["preprocessing"]["hash"]))
     for filename, digest in files:
         # It becomes part of a path, and an index may come from anywhere.
-        if not re.fullmatch(r"\w[\w.-]*", str(filename), re.ASCII):
+        if not re.fullmatch(r"\w[\w.-]*\.(weights\.h5|npz)", str(filename), re.ASCII):
             raise WeightsError(f"{folder}: a file needs a plain name. Received: {filename!r}")
-        check_form(str(digest))
+        if check_form(str(digest)) != digest:
+            raise WeightsError(f"{folder}: a hash has small letters. Received: {digest!r}")
     return TrainedInfo(**values, folder=folder)
 
 

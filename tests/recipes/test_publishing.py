@@ -15,7 +15,7 @@ from keras_mg.cli import main
 from keras_mg.datasets import load_images
 from keras_mg.recipes import evaluate, get_recipe, publish, train
 from keras_mg.recipes.publishing import command, spread
-from keras_mg.weights import WeightsError
+from keras_mg.weights import WeightsError, weights_info
 from keras_mg.weights._download import MIRROR_VARIABLE, OFFLINE_VARIABLE
 from keras_mg.weights._trained import INDEX, read_index
 from tests.weights.server import Host, serving
@@ -93,7 +93,11 @@ def test_a_mirror_has_it_under_its_tag(run, hosted, how, monkeypatch, tmp_path):
         np.testing.assert_array_equal(logits(model, record), trained_logits(run, record))
         trunk = MgNet(**{**SHAPE, "include_top": False}, weights=TAG)
         np.testing.assert_array_equal(trunk.get_weights()[0], model.get_weights()[0])
-    # The host is gone; what it had is in the cache.
+    # The host is gone; what it had is in the cache, its index too.
+    if how == "http":
+        with pytest.warns(UserWarning, match="the index kept from before is used"):
+            again = MgNet(**SHAPE, weights=TAG)
+        np.testing.assert_array_equal(again.get_weights()[-1], model.get_weights()[-1])
     monkeypatch.setenv(MIRROR_VARIABLE, "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match="was asked, too"):
         MgNet(**SHAPE, weights=TAG)
@@ -125,15 +129,19 @@ def test_the_same_tag_takes_the_place(run, hosted, tmp_path):
 
 def test_the_recipe_measures_it_as_the_run_did(run, hosted, monkeypatch, tmp_path):
     folder, record = hosted
-    figures = evaluate(
-        RECIPE, folder / record.filename, preprocessing=folder / record.preprocessing["filename"]
-    )["figures"]
-    for key, value in record.figures.items():
-        assert figures[key] == pytest.approx(value, abs=1e-6)
+    monkeypatch.setenv(MIRROR_VARIABLE, str(folder))
+    assert weights_info("MgNet", TAG).figures == record.figures
+    monkeypatch.chdir(tmp_path)
+    np.savez("preprocessing.npz", mean=np.zeros(3), std=np.ones(3))  # of somebody else
+    for what in (TAG, folder / record.filename):  # their statistics come with them
+        figures = evaluate(RECIPE, what)["figures"]
+        for key, value in record.figures.items():
+            assert figures[key] == pytest.approx(value, abs=1e-6)
+    assert evaluate(RECIPE, TAG, split="validation")["images"] == record.images["validation"]
 
 
 def test_what_cannot_be_published(run, tmp_path, capsys):
-    with pytest.raises(ValueError, match="tag must be a Python identifier. Received: 'a b'"):
+    with pytest.raises(ValueError, match="of ASCII letters. Received: 'a b'"):
         publish(run[0], tmp_path / "host", "a b")
     with pytest.raises(ValueError, match="holds no finished run"):
         publish(tmp_path, tmp_path / "host", "a")
@@ -148,6 +156,9 @@ def test_what_cannot_be_published(run, tmp_path, capsys):
     assert main(["weights", "publish", str(run[0]), str(tmp_path / "bad"), "--tag", "a"]) == 2
     assert "is no index of weights" in capsys.readouterr().err
     assert (tmp_path / "bad" / INDEX).read_text() == "[]"
+    assert [path.name for path in (tmp_path / "bad").iterdir()] == [INDEX]
+    with pytest.raises(ValueError, match="ASCII letters. Received: 'größe'"):
+        publish(run[0], tmp_path / "host", "größe")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +168,10 @@ def test_what_cannot_be_published(run, tmp_path, capsys):
         ({"filename": ".."}, "plain name"),
         ({"hash": "sha256:1"}, "a hash is"),
         ({"size": "7"}, "size must be a int. Received: '7'"),
+        ({"size": True}, "size is out of range"),
+        ({"size": -1}, "size is out of range"),
+        ({"filename": "index.json"}, "plain name"),
+        ({"hash": "sha256:" + "A" * 64}, "small letters"),
         ({"preprocessing": []}, "preprocessing must be a Mapping"),
         ({"preprocessing": {}}, None),
         ({"arguments": None}, "arguments must be a Mapping. Received: None"),

@@ -14,7 +14,7 @@ import pytest
 from keras_mg import applications
 from keras_mg.metrics import MeanIU
 from keras_mg.recipes import evaluate, get_recipe
-from keras_mg.weights import TrainedInfo, weights_info
+from keras_mg.weights import TrainedInfo, WeightsError, weights_info
 from keras_mg.weights._hashing import file_hash
 from keras_mg.weights._trained import INDEX, PACKAGE_FOLDER
 from tests.support.store_shipped import COUNT, STEP, STORED, first_images
@@ -30,7 +30,20 @@ def build(record, **kwargs):
 
 
 def test_which_there_are():
-    assert {(r.network, r.tag) for r in SHIPPED} >= {("ResNet20", "cifar10")}
+    assert {(r.network, r.tag) for r in SHIPPED} == {
+        ("ResNet20", "cifar10"),
+        ("SegPMG", "digits"),
+        ("IGCResNet", "digits"),
+        ("MgNet", "digits"),
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"final_relu": False}, {"block": "bn_after_add"}], ids=lambda a: next(iter(a))
+)
+def test_a_network_of_equal_shapes_that_computes_something_else_is_refused(arguments):
+    with pytest.raises(WeightsError, match="has other settings than the one that was trained"):
+        applications.ResNet20(**arguments, weights="cifar10")
 
 
 @every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,7 +92,7 @@ def rows_of_all(rows: np.ndarray) -> list[np.ndarray]:
     """Arrays of all processes that differ in the number of rows alone."""
     rows = np.ascontiguousarray(rows)
     counts = of_all(len(rows))
-    width = rows[:1].nbytes // max(len(rows[:1]), 1)
+    width = rows.dtype.itemsize * math.prod(rows.shape[1:])
     padded = np.zeros((max(counts), width), "uint8")
     padded[: len(rows)] = rows.view("uint8").reshape(len(rows), width)
     gathered = [torch.empty(padded.shape, dtype=torch.uint8) for _ in counts]

@@ -203,18 +203,26 @@ class Run:
         """What follows a checkpoint depends on it alone."""
         part_ways()
 
-    def compare_weights(self) -> None:
-        """Raise where the processes have come to different weights.
+    def compare_weights(self, whole: bool = False) -> None:
+        """Raise where the processes have different weights.
+
+        Args:
+            whole: bool, whether to compare what does not train, too. Defaults to False.
 
         Raises:
             RuntimeError: naming the first variable that differs.
         """
-        variables = self.model.trainable_variables
+        variables = self.model.weights if whole else self.model.trainable_variables
         if not variables:
             return
         sums = torch.stack([_checksum(private_keras.tensor_of(v)) for v in variables])
         different = [set(each) for each in zip(*collectives.of_all(sums.tolist()), strict=True)]
         names = [v.path for v, sums in zip(variables, different, strict=True) if len(sums) > 1]
+        if names and whole:
+            raise RuntimeError(
+                f"The processes have different models: {len(names)} weights differ, first "
+                f"{names[0]!r}. Make it from one seed, and load or train it in all of them."
+            )
         if names:
             raise RuntimeError(
                 f"The processes have trained apart: {len(names)} weights differ, first "
@@ -301,6 +309,8 @@ def call(model: keras.Model, method: Callable, run_method: Callable, args: tuple
             options["validation_data"] = _validation(run, options, held)
         callbacks = [First(run), *callbacks, Last(run)]
     else:
+        if model.built and model._parallel_run is None:  # `fit` gives and compares them
+            run.compare_weights(whole=True)
         adapter = _adapter(options, options["steps"])
         options["x"] = run.parts(adapter, False, options["steps"], "The data")
     for name in {"y", "sample_weight"} & options.keys():

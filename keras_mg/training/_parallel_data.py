@@ -186,13 +186,14 @@ class _OwnIndices(torch.utils.data.Sampler):
 
     owner: _PartLoader
 
-    def __init__(self, batches):
-        self.batches = batches
+    def __init__(self, batches, dataset):
+        self.batches, self.dataset = batches, dataset
 
     def __iter__(self) -> Iterator[list]:
         # All at once: what else draws from torch's generator differs between processes.
         order = [list(indices) for indices in self.batches]
-        _agree(hashlib.sha256(repr(order).encode()).hexdigest(), self.owner.parts.name)
+        seen = repr(order) + _of_some_rows(self.dataset, order)
+        _agree(hashlib.sha256(seen.encode()).hexdigest(), self.owner.parts.name)
         yield from self.owner.cut_indices(order)
 
     def __len__(self) -> int:
@@ -210,7 +211,7 @@ def _of_own_rows(loader: torch.utils.data.DataLoader) -> torch.utils.data.DataLo
         }
     return torch.utils.data.DataLoader(
         loader.dataset,
-        batch_sampler=_OwnIndices(loader.batch_sampler),
+        batch_sampler=_OwnIndices(loader.batch_sampler, loader.dataset),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
@@ -219,6 +220,18 @@ def _of_own_rows(loader: torch.utils.data.DataLoader) -> torch.utils.data.DataLo
         generator=loader.generator,
         **workers,
     )
+
+
+def _of_some_rows(dataset, order: list[list]) -> str:
+    """A digest of a few rows of arrays: of data that draw or load when they are read, nothing."""
+    rows = [index for batch in order for index in batch]
+    picked = sorted({rows[0], rows[len(rows) // 2], rows[-1]}) if rows else []
+    if isinstance(dataset, torch.utils.data.TensorDataset):
+        return _digest([dataset[index] for index in picked])
+    # Keras makes the class anew for each call.
+    if type(dataset).__qualname__.endswith("get_torch_dataloader.<locals>.ArrayDataset"):
+        return _digest(dataset.__getitems__(picked))
+    return ""
 
 
 def _rows(batch) -> int:

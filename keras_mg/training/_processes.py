@@ -40,7 +40,15 @@ def check_processes(model, by_keras: bool, default_step: bool) -> None:
     started = os.environ.get("WORLD_SIZE", "1")
     if not distributed.is_available() or not distributed.is_initialized():
         return
-    if distributed.get_world_size() > 1 and default_step and not hasattr(model, "ddp_model"):
+    if distributed.get_world_size() > 1 and not hasattr(model, "ddp_model"):
+        if not default_step:
+            warnings.warn(
+                f"model '{model.name}': {distributed.get_world_size()} processes have met, and no "
+                "distribution is set: unless its own train_step synchronises them, each trains a "
+                "model of its own.",
+                stacklevel=4,
+            )
+            return
         raise ValueError(
             f"model '{model.name}': {distributed.get_world_size()} processes have met, but nothing "
             "synchronises them, and each would train a model of its own. Call keras_mg."

@@ -93,7 +93,8 @@ class Checkpoint(keras.callbacks.Callback):
                 "every_steps needs the torch backend, whose variables are up to date after each "
                 f"step. Received: every_steps={every_steps}, backend={keras.backend.backend()!r}"
             )
-        self.writes = writes and (not is_parallel() or process_id() == 0)
+        self._parallel = is_parallel()
+        self.writes = writes and (not self._parallel or process_id() == 0)
         self._saved = _latest(self.directory)
         state = self._saved.state if self._saved else {}
         self.found = self._saved is not None
@@ -122,6 +123,12 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._stops = False
         self._at = None
+        if is_parallel() and (not self._parallel or self._run is None):
+            raise ValueError(
+                "In several processes a Checkpoint is made after set_distribution, and for a "
+                f"keras_mg.Model. Received: model {self.model.name!r} of type "
+                f"{type(self.model).__name__}"
+            )
         if self._run is not None:
             self._run.wishes.append(lambda: self._stops)
         if self.writes and self.directory.is_dir():

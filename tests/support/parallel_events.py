@@ -39,6 +39,14 @@ def refusals(folder):
     other = rows.InBatches()
     other.x = other.x + me
     refused("have different data", lambda: model.fit(other, verbose=0))
+    own = slice(me, len(x) // 2 * 2, 2)  # as many rows in each process, but others
+    refused("have different data", lambda: model.fit(x[own], y[own], verbose=0))
+    refused("have different data", lambda: model.predict(x[own], verbose=0))
+    assert len(model.predict(x[:1], verbose=0)) == 1
+    before = model.get_weights()
+    model.set_weights([weight + me for weight in before])
+    refused("have different models", lambda: model.predict(x, verbose=0), RuntimeError)
+    model.set_weights(before)
     summed = keras.losses.MeanSquaredError(reduction="sum")
     model.compile("sgd", summed)
     refused("reduction='sum'", lambda: model.fit(x, y))

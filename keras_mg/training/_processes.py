@@ -6,6 +6,7 @@ import os
 import warnings
 
 from keras_mg.distribution.data_parallel import is_parallel, refuse_strangers
+from keras_mg.distribution.processes import have_met
 
 
 def check_processes(model, by_keras: bool, default_step: bool) -> None:
@@ -40,7 +41,7 @@ def check_processes(model, by_keras: bool, default_step: bool) -> None:
     started = os.environ.get("WORLD_SIZE", "1")
     if not distributed.is_available() or not distributed.is_initialized():
         return
-    if distributed.get_world_size() > 1 and not hasattr(model, "ddp_model"):
+    if distributed.get_world_size() > 1 and (have_met() or not hasattr(model, "ddp_model")):
         if not default_step:
             warnings.warn(
                 f"model '{model.name}': {distributed.get_world_size()} processes have met, and no "

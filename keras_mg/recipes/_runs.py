@@ -166,6 +166,15 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
+def check_drawing() -> None:
+    """Raises where a picture is due and matplotlib is not installed."""
+    if not can_draw():
+        raise ImportError(
+            'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
+            '[data]"'
+        )
+
+
 def forget(folder: Path) -> None:
     """Removes what an interrupted run would go on from."""
     remove_folder(folder / CHECKPOINTS)

@@ -71,11 +71,7 @@ def saliency(
     """
     if not networks:
         raise ValueError("There must be a network to look at. Received none")
-    if not _runs.can_draw():
-        raise ImportError(
-            'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
-            '[data]"'
-        )
+    _runs.check_drawing()
     opened = []
     for each in networks:
         what, weights = each if isinstance(each, tuple) else (each, None)

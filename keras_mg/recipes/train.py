@@ -126,11 +126,8 @@ def train(
     if not first:
         verbose, report = 0, _say_nothing
     # What would stop a run after hours stops it here.
-    if recipe.pictures and not _runs.can_draw():
-        raise ImportError(
-            'The pictures are drawn by matplotlib, which is not installed: pip install "keras-mg'
-            '[data]"'
-        )
+    if recipe.pictures:
+        _runs.check_drawing()
     more = [ScalarsToTensorBoard(folder / "tensorboard")] if tensorboard else []
     asked = {"recipe": recipe.record(), "seed": seed, "jit_compile": jit_compile}
     asked = json.loads(json.dumps(asked))  # as it will be read: tuples are lists

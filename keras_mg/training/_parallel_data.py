@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from keras import tree
 
-from keras_mg._private import keras as private_keras
 from keras_mg.distribution import collectives
 from keras_mg.distribution.processes import num_processes, process_id
 from keras_mg.distribution.shares import Share, part_of
 from keras_mg.training._device_data import Ahead
+from keras_mg.training._wrapping_adapter import WrappingAdapter
 from keras_mg.training.prefetch import Prefetched
 
 _END = object()
 
 
-class Parts(private_keras.DataAdapter):
+class Parts(WrappingAdapter):
     """An adapter of data whose batches are cut into one part per process.
 
     The order of an epoch is the one that the first process draws, and draws as one process alone
@@ -49,7 +49,7 @@ class Parts(private_keras.DataAdapter):
         shows: Callable[[Share], None],
         name: str,
     ):
-        self.adapter = adapter
+        super().__init__(adapter)
         self.trains = trains
         self.shows = shows
         self.name = name
@@ -74,28 +74,6 @@ class Parts(private_keras.DataAdapter):
         if isinstance(source, Prefetched):
             source, depth = source.adapter, source.depth
         return _PartLoader(self, source.get_torch_dataloader(), depth)
-
-    @property
-    def num_batches(self):
-        return self.adapter.num_batches
-
-    @property
-    def batch_size(self):
-        return self.adapter.batch_size
-
-    @property
-    def has_partial_batch(self):
-        return self.adapter.has_partial_batch
-
-    @property
-    def partial_batch_size(self):
-        return self.adapter.partial_batch_size
-
-    def on_epoch_begin(self):
-        self.adapter.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.adapter.on_epoch_end()
 
     def check_rows(self, rows: int) -> None:
         """Raise where the largest batch has not a row for each process."""

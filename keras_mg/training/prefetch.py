@@ -10,13 +10,14 @@ import keras
 from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.layers.arguments import positive_int
+from keras_mg.training._wrapping_adapter import WrappingAdapter
 
 
-class Prefetched(private_keras.DataAdapter):
+class Prefetched(WrappingAdapter):
     """What `prefetch` returns."""
 
     def __init__(self, adapter, depth: int):
-        self.adapter = adapter
+        super().__init__(adapter)
         self.depth = depth
 
     def get_torch_dataloader(self):
@@ -32,28 +33,6 @@ class Prefetched(private_keras.DataAdapter):
 
     def get_tf_dataset(self):
         return self.adapter.get_tf_dataset()
-
-    @property
-    def num_batches(self):
-        return self.adapter.num_batches
-
-    @property
-    def batch_size(self):
-        return self.adapter.batch_size
-
-    @property
-    def has_partial_batch(self):
-        return self.adapter.has_partial_batch
-
-    @property
-    def partial_batch_size(self):
-        return self.adapter.partial_batch_size
-
-    def on_epoch_begin(self):
-        self.adapter.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.adapter.on_epoch_end()
 
 
 def prefetch(

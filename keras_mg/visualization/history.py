@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_mg._files import expand, replacing
 from keras_mg.layers.arguments import positive_int
+from keras_mg.visualization._figures import new_figure
 
 _COLOURS = {"": "#2f6fde", "val_": "#e0662b"}
 _NAMES = {"": "training", "val_": "validation"}
@@ -85,15 +86,8 @@ def plot_history(
 
 
 def _figure(runs, figures: list[str], window: int, title: str | None):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "The picture is drawn by matplotlib, which is not installed. "
-            'Install it with the extra `data`: pip install "keras-mg[data]"'
-        ) from error
     # A Figure of its own, not pyplot: no display, no global state, safe in any thread.
-    figure = Figure(figsize=(4.6 * len(figures), 3.6), dpi=110, facecolor="white")
+    figure = new_figure(figsize=(4.6 * len(figures), 3.6), dpi=110, facecolor="white")
     figure.set_layout_engine("constrained")
     for axes, name in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures, strict=True):
         for prefix, colour in _COLOURS.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_mg._files import expand, replacing
+from keras_mg.visualization._figures import new_figure
 from keras_mg.visualization.saliency import POINTS, Saliency
 
 # Of the points, as parts of a turn of the colour wheel: green, red, yellow, blue, cyan, magenta,
@@ -109,17 +110,10 @@ def plot_saliency(
 
 
 def _figure(columns: Mapping[str, Saliency], title: str | None):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "The picture is drawn by matplotlib, which is not installed. "
-            'Install it with the extra `data`: pip install "keras-mg[data]"'
-        ) from error
     rows = ("input", "output", *POINTS)
     heading = 0.25 + 0.2 * max(name.count("\n") for name in columns) + (0.4 if title else 0)
     width, height = 1.0 + 1.5 * len(columns), heading + 0.05 + 1.42 * len(rows)
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    figure = new_figure(figsize=(width, height), dpi=110, facecolor="white")
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     figure.subplots_adjust(
         left=0.95 / width,

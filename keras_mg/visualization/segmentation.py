@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_mg._files import expand, replacing
 from keras_mg.layers.arguments import standardize_data_format
+from keras_mg.visualization._figures import new_figure
 
 # Ten hues that stay apart on a near-black ground, neighbours in the list most of all.
 PALETTE = (
@@ -135,19 +136,11 @@ def _iu(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _figure(rows, ius: list[float], names: list[str], title: str | None):
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Patch
-    except ImportError as error:
-        raise ImportError(
-            "The picture is drawn by matplotlib, which is not installed. "
-            'Install it with the extra `data`: pip install "keras-mg[data]"'
-        ) from error
     columns, side = len(ius), 1.75
     heading = 0.25 + 0.25 * len(title.splitlines()) if title else 0.15
     width, height = max(columns * side + 1.0, 6.5), len(rows) * side + 1.0 + heading
     # A Figure of its own, not pyplot: no display, no global state, safe in any thread.
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    figure = new_figure(figsize=(width, height), dpi=110, facecolor="white")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     figure.subplots_adjust(
         left=0.85 / width,
@@ -167,6 +160,8 @@ def _figure(rows, ius: list[float], names: list[str], title: str | None):
         axes.set_xlabel(f"IU {iu:.2f}", fontsize=11)
     if title:
         figure.suptitle(title, fontsize=14, y=1 - 0.11 / height, va="top")
+    from matplotlib.patches import Patch
+
     handles = [
         Patch(facecolor=colour, edgecolor="#444444", linewidth=0.5, label=name)
         for colour, name in zip(PALETTE, names, strict=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_mg._files import expand, replacing
 from keras_mg.layers.arguments import standardize_data_format
+from keras_mg.visualization._figures import new_figure
 
 _MISSED, _WRONG = (0.85, 0.15, 0.15), (0.15, 0.35, 0.95)
 
@@ -89,13 +90,6 @@ def paint_difference(true, predicted) -> np.ndarray:
 
 
 def _figure(images, true, predicted, threshold: float, title: str | None):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "The picture is drawn by matplotlib, which is not installed. "
-            'Install it with the extra `data`: pip install "keras-mg[data]"'
-        ) from error
     inside = true >= threshold, predicted >= threshold
     rows = {
         "input": 1 - images,
@@ -105,7 +99,7 @@ def _figure(images, true, predicted, threshold: float, title: str | None):
     }
     heading = 0.25 + 0.25 * len(title.splitlines()) if title else 0.15
     width, height = max(1.75 * len(images) + 1.0, 6.5), 1.75 * len(rows) + 0.4 + heading
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    figure = new_figure(figsize=(width, height), dpi=110, facecolor="white")
     grid = figure.subplots(len(rows), len(images), squeeze=False)
     figure.subplots_adjust(
         left=0.85 / width,

@@ -6,6 +6,7 @@ import warnings
 
 import keras
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.distribution.shares import synchronizes
 from keras_mg.training._blame import blame
@@ -43,6 +44,7 @@ class CompiledSteps:
         self.predict_step = PredictStep(model, backend)
         self.update = UpdateStep(model, self.variables, backend)
         _make_lists_capturable(model)
+        _make_graph_runs(self.layers)
         private_keras.clear_losses(model)
 
     def are_stale(self) -> bool:
@@ -139,6 +141,18 @@ class CompiledSteps:
         if torch.is_grad_enabled():
             return None  # the graphs have no backward pass
         return self._run(self.predict_step, self._unpack(data)[:1])
+
+
+def _make_graph_runs(layers) -> None:
+    """Make what runs the graphs of functional models before it is traced.
+
+    Otherwise torch would make it once more in each step, as what the traced code left behind.
+    """
+    if missing(Feature.OWN_GRAPH_RUN):
+        return
+    for layer in layers:
+        if isinstance(layer, private_keras.Functional) and hasattr(layer, "graph_run"):
+            layer.graph_run()
 
 
 def _make_lists_capturable(model: keras.Model) -> None:

@@ -434,11 +434,15 @@ class FunctionalModel(Model, Functional):
     def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
         if not _RUNS_GRAPHS or call_fn is not None:
             return super()._run_through_graph(inputs, operation_fn, call_fn)
+        return self.graph_run()(inputs, operation_fn, self._recomputed_layers)
+
+    def graph_run(self) -> GraphRun:
+        """What runs the graph, made once."""
         run = self._graph_run
         if run is None:
             run = GraphRun(self)
             object.__setattr__(self, "_graph_run", run)
-        return run(inputs, operation_fn, self._recomputed_layers)
+        return run
 
 
 # HDF5 files of Keras 2's kind (`model.save("m.h5")`) name a class by its own name.

@@ -251,3 +251,19 @@ def test_inputs_of_another_shape_are_refused_as_keras_does():
         for model in (ours, theirs):
             with pytest.raises(ValueError, match="is incompatible with the layer: expected"):
                 model(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("step", ["fit", "predict"])
+def test_a_captured_step_leaves_the_run_of_its_graph_alone(step):
+    a, b = keras.Input((8, 8, 3)), keras.Input((8,))
+    inner = keras_mg.Model(b, keras.layers.Dense(2)(b))
+    y = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(a))
+    model = keras_mg.Model(a, inner(y))
+    model.torch_backend = "aot_eager"
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=True)
+    seen = []
+    for _ in range(3):
+        model.fit(X, Y, verbose=0) if step == "fit" else model.predict(X, verbose=0)
+        seen.append((model._graph_run, inner._graph_run))
+    assert all(made is not None for made in seen[0])
+    assert all(a is b for later in seen[1:] for a, b in zip(later, seen[0], strict=True))

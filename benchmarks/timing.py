@@ -34,6 +34,19 @@ class Timing:
         """Some of the variants, compared with the first of these, in the same rounds."""
         return Timing(name, {variant: self.seconds[variant] for variant in variants})
 
+    def best_of(self, name: str, sides: Mapping[str, Sequence[str]]) -> Timing:
+        """Of each side the variant with the lowest median, as who may choose would take it.
+
+        Args:
+            name: of the comparison.
+            sides: variants by the name of the side; the first side is the one to compare with.
+        """
+        chosen = {side: min(variants, key=self.median) for side, variants in sides.items()}
+        return Timing(
+            name,
+            {f"best of {side}: {own}": self.seconds[own] for side, own in chosen.items()},
+        )
+
     def best_ratio(self, variant: str) -> float:
         """The variant's best round by the base's best round."""
         return self.best(variant) / self.best(self.base)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_mg.cli import _processes
+from keras_mg.cli import _huge_pages, _processes
 from keras_mg.cli._shared import Failure, Stopped, parse_settings, say
 
 app = typer.Typer()
@@ -113,6 +113,14 @@ def train(
             "and accuracy become those of mixed labels."
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    huge_pages: Annotated[
+        bool,
+        typer.Option(
+            "--huge-pages/--no-huge-pages",
+            help="On a Linux CPU, keep memory in huge pages, and keep what was freed: steps are "
+            "faster, and the process holds up to 8 GiB more than it uses.",
+        ),
+    ] = True,
     save_every_steps: Annotated[
         int | None,
         typer.Option(
@@ -158,6 +166,8 @@ def train(
 
     Ctrl-C saves after the step that goes on. A finished run is not trained again.
     """
+    if huge_pages:
+        _huge_pages.use()
     if devices is not None or max_restarts:
         _processes.launch(context.obj, devices, max_restarts)
     _processes.meet(batch_norm.value)

@@ -59,3 +59,4 @@ def test_the_case_runs_and_records_each_variant(name, tmp_path, monkeypatch):
         assert f" | {variant} | " in text
     if name in ("fit", "predict"):
         assert "| tiny, batch 2, eager | keras_mg |" in text
+        assert "| tiny, batch 2, best | best of keras_mg: keras_mg" in text

@@ -4,19 +4,21 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import keras_mg
 from tests.support import tiny
 
-torch = pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch's exporter"),
     # Of torch about itself.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
-    # Kernels are stored in another order than torch's packer looks for.
-    pytest.mark.filterwarnings("ignore:No complete tensor found"),
 ]
+
+FAMILIES = ("seg_pmg", "igc_plain", "mgnet_shared", "resnet_bn_after_add")
 
 LOAD = """
 import sys
@@ -32,7 +34,7 @@ for path in sys.argv[1:]:
 @pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
 def test_programs_run_where_keras_mg_is_not_installed(deployed, tmp_path):
     paths = []
-    for name in ("seg_pmg", "igc_plain", "mgnet_shared", "resnet_bn_after_add"):
+    for name in FAMILIES:
         model = tiny.NETWORKS[name]()
         model = keras_mg.deploy(model) if deployed else model
         model.eval()
@@ -52,3 +54,53 @@ def test_programs_run_where_keras_mg_is_not_installed(deployed, tmp_path):
     )
     differences = dict(zip(paths, map(float, run.stdout.split()), strict=True))
     assert max(differences.values()) <= 2e-5, differences
+
+
+def _fitted(name, jit_compile):
+    model = tiny.fill(tiny.NETWORKS[name]())
+    model.torch_backend = "aot_eager"
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse", jit_compile=jit_compile)
+    x, _ = tiny.load(name)
+    model.fit(x, np.zeros((len(x), *model.output_shape[1:]), "float32"), verbose=0)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of what nothing reads
+@pytest.mark.parametrize("name", FAMILIES)
+def test_torchs_tools_find_weights_in_the_order_of_their_axes(name, tmp_path):
+    model = tiny.fill(tiny.NETWORKS[name]())
+    deployed = keras_mg.deploy(model)
+    deployed.save(tmp_path / "m.keras")
+    for each in (
+        model,
+        deployed,
+        keras.saving.load_model(tmp_path / "m.keras"),
+        _fitted(name, False),
+        _fitted(name, True),
+    ):
+        state = each.state_dict()
+        assert all(tensor.is_contiguous() for tensor in state.values())
+        # A layer's weights stand under the layers that hold it, too.
+        once = {tensor.data_ptr(): (key, tensor) for key, tensor in state.items()}
+        save_file(dict(once.values()), tmp_path / "m.safetensors")
+        stored = load_file(tmp_path / "m.safetensors")
+        assert all(torch.equal(stored[key], tensor) for key, tensor in once.values())
+        numbers = torch.nn.utils.parameters_to_vector(each.parameters())
+        assert len(numbers) == sum(variable.value.numel() for variable in each.variables)
+
+
+def test_lbfgs_of_torch():
+    model = tiny.fill(tiny.NETWORKS["mgnet_shared"]())
+    parameters = [variable.value for variable in model.trainable_variables]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=3)
+    x = torch.as_tensor(tiny.load("mgnet_shared")[0])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(x, training=False).square().mean()
+        loss.backward()
+        return loss
+
+    before = float(closure().detach())
+    optimizer.step(closure)
+    assert float(closure().detach()) < before / 2

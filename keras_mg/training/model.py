@@ -99,7 +99,6 @@ class Model(keras.Model):
     _recomputed_layers: frozenset[int] = frozenset()
     _compiled_steps: CompiledSteps | None = None
     _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
-    _slots_laid_out = False
 
     # A reference to what `fit` or `evaluate` iterates over.
     _last_iterator: weakref.ref | None = None
@@ -189,7 +188,6 @@ class Model(keras.Model):
             )
         self._jit_compile_request = requested
         self._compiled_steps = None
-        self._slots_laid_out = False
         if requested == "auto" and not self.run_eagerly and self._on_cuda():
             self.jit_compile = True
         if _is_torch() and self.jit_compile and missing(Feature.COMPILED_STEPS):
@@ -357,18 +355,9 @@ class Model(keras.Model):
             self._compiled_steps = steps
         return None if self._compiled_steps.failed else self._compiled_steps
 
-    def _lay_out_slots(self):
-        from keras_mg.training import _torch_graph as torch_graph
-
-        if self.optimizer is not None and self.optimizer.built:
-            torch_graph.match_layout(self.trainable_variables, self.optimizer.variables)
-            self._slots_laid_out = True
-
     def train_step(self, *args):
         if not _is_torch():
             return super().train_step(*args)
-        if not self._slots_laid_out:
-            self._lay_out_slots()
         steps = self._steps()
         if steps is not None and steps.variables and self.optimizer is not None:
             logs = steps.train(*args)

@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-nightly lint style format gpu-test benchmark clean
+.PHONY: help demo test test-nightly lint style format gpu-test docs benchmark clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ format: $(VENV)/.installed-dev ## write the code in the project's style
 
 gpu-test: $(VENV)/.installed-dev ## run the tests that need CUDA
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+docs: $(VENV)/.installed-docs ## build the documentation as a site, in build/docs/site
+	$(BIN)/python -m tools.docs $(ARGS)
 
 benchmark: $(VENV)/.installed-dev ## compare the speed with hand-written PyTorch (ARGS="NAME ...")
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -2,17 +2,16 @@
 
 A `>>>` example sees the names of its module, as doctest has it, and its output is compared. A
 fenced `python` block starts from nothing and has to import what it uses; words after `python` on
-the fence (`slow`, `network`) become the test's marks.
+the fence (`slow`, `network`) become the test's marks, and `needs=NAME` skips it where that package
+is not installed.
 """
 
 import ast
 import doctest
 import importlib
 import importlib.util
-import inspect
 import os
 import pkgutil
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,43 +19,10 @@ from pathlib import Path
 import pytest
 
 import keras_mg
+from tests.support.markdown import broken_links, fenced_blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_OURS = {"build", "dist", "node_modules", "demo_output", "outputs"}
-
-FENCE = re.compile(r"^(?P<indent> *)```python(?P<words>[^\n]*)\n(?P<code>.*?)^ *```", re.M | re.S)
-ANY_FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
-LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
-HEADING = re.compile(r"^#+ +(.*?) *#*$", re.M)
-
-
-def fenced_blocks(text):
-    """Yield `(line, words, code)` for each fenced `python` block, its indentation taken off."""
-    for match in FENCE.finditer(text):
-        code = inspect.cleandoc("\n" + match["code"])
-        yield text.count("\n", 0, match.start()) + 1, match["words"].split(), code
-
-
-def broken_links(text, path):
-    """Return the relative links of a Markdown text that lead nowhere."""
-    broken = []
-    for target in LINK.findall(ANY_FENCE.sub("", text)):
-        if re.match(r"[a-z][a-z0-9+.-]*:", target):
-            continue  # an address, not a path
-        name, _, anchor = target.partition("#")
-        file = (path.parent / name).resolve() if name else path
-        if not file.exists():
-            broken.append(target)
-        elif anchor and file.suffix == ".md":
-            source = text if file == path else file.read_text(encoding="utf-8")
-            if anchor not in {slug(heading) for heading in HEADING.findall(source)}:
-                broken.append(target)
-    return broken
-
-
-def slug(heading):
-    """Return the anchor that GitHub gives to a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def markdown_files():
@@ -77,14 +43,22 @@ def documented_objects():
         yield from finder.find(importlib.import_module(name))
 
 
+def _mark(word):
+    key, _, package = word.partition("=")
+    if key == "needs":
+        missing = importlib.util.find_spec(package) is None
+        return pytest.mark.skipif(missing, reason=f"needs {package}")
+    return getattr(pytest.mark, word)
+
+
 def _block_parameters():
     for path in markdown_files():
         for line, words, code in fenced_blocks(path.read_text(encoding="utf-8")):
-            marks = [getattr(pytest.mark, word) for word in words]
+            marks = [_mark(word) for word in words]
             yield pytest.param(code, id=f"{path.relative_to(ROOT)}:{line}", marks=marks)
     for documented in documented_objects():
         for line, words, code in fenced_blocks(documented.docstring or ""):
-            marks = [getattr(pytest.mark, word) for word in words]
+            marks = [_mark(word) for word in words]
             yield pytest.param(code, id=f"{documented.name}:{line}", marks=marks)
 
 
@@ -167,9 +141,16 @@ def test_a_broken_link_is_seen(tmp_path):
     ```
     [in code](gone.md)
     ```
+    <img alt="a" src="gone.png"> <script src="page.md"></script>
     """
     page.write_text(text, encoding="utf-8")
-    assert broken_links(text, page) == ["gone.md", "#elsewhere"]
+    assert broken_links(text, page) == ["gone.md", "#elsewhere", "gone.png"]
+
+
+def test_a_block_is_skipped_without_the_package_that_it_needs():
+    assert _mark("slow") == pytest.mark.slow
+    assert _mark("needs=numpy").args == (False,)
+    assert _mark("needs=of_nobody").args == (True,)
 
 
 def test_a_fenced_block_is_read_with_its_marks():

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import keras_mg
+from tools.long_description import for_an_index
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -64,7 +65,32 @@ def test_the_metadata_says_what_the_readme_says(wheel_metadata):
     assert wheel_metadata["Version"] == keras_mg.__version__
     assert wheel_metadata["License-Expression"] == "Apache-2.0"
     assert wheel_metadata["Requires-Python"] == ">=3.11"
-    assert {"data", "cv", "jax", "test", "dev"} <= set(wheel_metadata.get_all("Provides-Extra"))
+    assert {"data", "cv", "docs", "jax", "test", "dev"} <= set(
+        wheel_metadata.get_all("Provides-Extra")
+    )
+
+
+def test_the_description_holds_nothing_that_an_index_could_not_show(wheel_metadata):
+    assert wheel_metadata["Description-Content-Type"] == "text/markdown"
+    description = wheel_metadata.get_payload()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ .*$", readme, re.M)
+    assert headings
+    assert re.findall(r"^#+ .*$", description, re.M) == headings
+    assert re.findall(r"^```.*?^```", description, re.M | re.S) == re.findall(
+        r"^```.*?^```", readme, re.M | re.S
+    )
+    targets = re.findall(r"\]\(([^)]*)\)|(?:src|href)=\"([^\"]*)", description)
+    assert all("://" in target for pair in targets for target in pair if target)
+    # The words of what was a link are there.
+    for words in re.findall(r"(?<!!)\[([^\]]*)\]\(", readme):
+        assert words in description
+
+
+def test_links_and_pictures_become_words():
+    text = "![a](b.png)\n\n[c](d.md#e), [f](#g), [h](https://i.org)\n```\n[j](k)\n```\n[l](m)"
+    expected = "c, f, [h](https://i.org)\n```\n[j](k)\n```\nl"
+    assert for_an_index(text) == expected
 
 
 def test_the_command_is_installed_and_exists(wheel):
@@ -121,8 +147,9 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test", "cv", "ray"]),  # their tests are skipped without them
+        ("tests", ["test", "cv", "ray", "docs"]),  # their tests are skipped without them
         ("examples", ["data", "ray"]),
+        ("tools", ["docs"]),
         ("applications", ["data"]),
     ],
 )

@@ -1,6 +1,6 @@
-"""The README's table of networks, made of what `model_info` says.
+"""The table of networks in the documentation, made of what `model_info` says.
 
-`python tools/networks_table.py README.md` writes it between its two marks;
+`python tools/networks_table.py docs/networks.md` writes it between its two marks;
 without a file it goes to the terminal.
 """
 

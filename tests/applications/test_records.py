@@ -54,7 +54,7 @@ def test_published_figures():
 
 
 def test_printed_sizes_are_near_the_counted_ones():
-    """To half a unit of their last digit; the exceptions are named, and are the README's, too."""
+    """To half a unit of their last digit; the exceptions are named, in docs/networks.md, too."""
     seen = 0
     for record, form in FORMS:
         info = zoo.info(record.name, **form.arguments)
@@ -67,7 +67,7 @@ def test_printed_sizes_are_near_the_counted_ones():
             error = abs(size / scale - figure.value)
             seen += 1
             if figure.metric == "FLOPs" and info.classes == 100:
-                assert 0 < size / scale / figure.value - 1 < 0.009  # see the README
+                assert 0 < size / scale / figure.value - 1 < 0.009  # see docs/networks.md
             elif figure.value == 8.2:
                 assert error < 0.11  # 8,301,924 at 100 classes, 8,278,794 at 10: cut, not rounded
             elif figure.value == 44.68:

@@ -7,13 +7,13 @@ from tests.support import zoo
 from tools import networks_table
 from tools.networks_table import BEGIN, END, make_table, replace_table
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "networks.md"
 
 
-def test_the_readme_has_the_table_that_the_models_make():
-    text = README.read_text(encoding="utf-8")
+def test_the_page_has_the_table_that_the_models_make():
+    text = PAGE.read_text(encoding="utf-8")
     assert replace_table(text, make_table(zoo.info)) == text, (
-        "python tools/networks_table.py README.md writes it anew"
+        "python tools/networks_table.py docs/networks.md writes it anew"
     )
 
 

@@ -15,8 +15,8 @@ let outputs = {}; // by the name of the output: {data, side, channels}
 let chosen; // the output whose channels are shown
 let waiting = false, running = false;
 
-// What tests compare with Keras: the input and the outputs of the last run.
-window.tryIt = { ink, outputs: () => outputs, idle: () => session && !running && !waiting };
+// What tests compare with Keras: the canvas, and the outputs of the last run in their order.
+window.tryIt = { ink, outputs: () => record.outputs.map(({ name }) => outputs[name]), idle: () => session && !running && !waiting };
 
 // --- pictures
 

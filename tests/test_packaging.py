@@ -149,7 +149,7 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
         ("keras_mg", ["data", "hf", "jax"]),
         ("tests", ["test", "cv", "ray", "docs"]),  # their tests are skipped without them
         ("examples", ["data", "ray"]),
-        ("tools", ["docs"]),
+        ("tools", ["docs", "test"]),  # the wheel's hook needs hatchling
         ("applications", ["data"]),
     ],
 )

@@ -8,7 +8,6 @@ import pytest
 from tools.docs.staging import ROOT
 
 pytest.importorskip("mkdocs")
-pytest.importorskip("material")
 pytest.importorskip("mkdocstrings")
 pytest.importorskip("onnxscript")
 pytest.importorskip("sklearn")

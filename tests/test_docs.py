@@ -49,7 +49,7 @@ def _marks(word):
         return [getattr(pytest.mark, word)]
     missing = importlib.util.find_spec(package) is None
     # Other packages warn of what Keras does with them, which no example can change.
-    own = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+    own = pytest.mark.filterwarnings("ignore")
     return [pytest.mark.skipif(missing, reason=f"needs {package}"), own]
 
 

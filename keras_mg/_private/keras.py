@@ -425,6 +425,12 @@ def error_of_call(error: Exception, layer, args: tuple, kwargs: dict) -> Excepti
     return error
 
 
+def as_it_is(error: Exception) -> Exception:
+    """An error that Keras hands on as it is: no layer that was being called is to blame for it."""
+    error._keras_call_info_injected = True  # type: ignore[attr-defined]
+    return error
+
+
 def hand_on_training(training: bool) -> None:
     """Let the calls that follow in the outermost one know `training`."""
     call_context().training = training
@@ -562,5 +568,7 @@ def skip_epochs_of_order(iterator, epochs: int) -> None:
     states; before, it is nothing but a function of these.
     """
     adapter: Any = getattr(iterator, "data_adapter", None)
+    while hasattr(adapter, "adapter"):  # of ours, around Keras's
+        adapter = adapter.adapter
     if hasattr(adapter, "_epoch"):
         adapter._epoch += epochs

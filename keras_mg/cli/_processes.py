@@ -60,11 +60,11 @@ def _without(words: Sequence[str], options: Sequence[str]) -> list[str]:
     return kept
 
 
-def meet(batch_norm: str) -> None:
+def meet(batch_norm: str, timeout: float) -> None:
     """Let the processes that a launcher has started train one model."""
     if count() == 1:
         return
     from keras_mg import distribution
 
-    distribution.initialize()
+    distribution.initialize(timeout=timeout)
     distribution.set_distribution(distribution.DataParallel(batch_norm=batch_norm))

@@ -161,6 +161,12 @@ def train(
             "process's own rows, which is faster and another training."
         ),
     ] = BatchNorm.synchronized,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Seconds that a process waits for another before all of them end."
+        ),
+    ] = 600,
 ) -> None:
     """Train by a recipe, measure once, save; given again, an interrupted run goes on.
 
@@ -170,7 +176,7 @@ def train(
         _huge_pages.use()
     if devices is not None or max_restarts:
         _processes.launch(context.obj, devices, max_restarts)
-    _processes.meet(batch_norm.value)
+    _processes.meet(batch_norm.value, timeout)
     from keras_mg import recipes
 
     recipe = recipes.with_layers(recipes.get_recipe(name), [layer.value for layer in layers])

@@ -1,8 +1,8 @@
 """Batch norm by the statistics of the rows of all processes (torch).
 
-Each process sends, in double precision, the number of its samples and per channel their sum and
-the sum of their squares, made of its own mean and variance: differences of large numbers then cost
-no figures.
+Forward, each process sends, in double precision, the number of its samples and per channel their
+sum and the sum of their squares, made of its own mean and variance: differences of large numbers
+then cost no figures. Backward, it sends two numbers per channel.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def _combined(mean, variance, samples):
-    """Mean and variance of all processes' samples, and their number, in double precision."""
-    mean, variance = mean.double(), variance.double()
-    sums = torch.cat([mean * samples, (variance + mean * mean) * samples])
-    if isinstance(samples, torch.Tensor):
-        count = samples.double().reshape(1)
-    else:
-        count = sums.new_full((1,), float(samples))
-    sums = sum_over_processes(torch.cat([sums, count]))
-    first, second = sums[:-1].chunk(2)
-    mean = first / sums[-1]
-    return mean, (second / sums[-1] - mean * mean).clamp(min=0), sums[-1]
+    """Mean and variance of all processes' samples, and their number, in double precision.
+
+    Few operators: in a small network each takes as long as its arithmetic in a large one.
+    """
+    own = torch.stack((mean, variance)).double()
+    own[1].addcmul_(own[0], own[0])
+    sums = torch.cat((own.view(-1), own.new_ones(1))).mul_(samples)
+    sums = sum_over_processes(sums)
+    samples = sums[-1]
+    mean, square = (sums[:-1] / samples).chunk(2)
+    return mean, torch.addcmul(square, mean, mean, value=-1).clamp_(min=0), samples
 
 
 def _statistics(x):
@@ -62,12 +62,12 @@ class _BatchNorm(torch.autograd.Function):
         )
         # By the batch's own statistics, too: what a step along the mean or along `x` itself would
         # change is taken out.
-        sums = gradient_over_processes(torch.cat([by_beta, by_gamma]).double()) / samples
-        along_mean, along_x = sums.chunk(2)
-        deviation = torch.rsqrt(variance.double() + ctx.epsilon)
-        factor = gamma.double() * deviation
-        vectors = mean, factor * deviation * along_x, factor * along_mean
-        mean, slope, offset = (v.to(gamma.dtype).reshape(1, -1, 1, 1) for v in vectors)
+        sums = gradient_over_processes(torch.cat((by_beta, by_gamma)))
+        along_mean, along_x = (sums / samples.to(sums.dtype)).chunk(2)
+        deviation = torch.rsqrt(variance + ctx.epsilon)
+        factor = gamma * deviation
+        slope, offset = factor * deviation * along_x, factor * along_mean
+        mean, slope, offset = (v.reshape(1, -1, 1, 1) for v in (mean, slope, offset))
         # In this order: where the mean is large, the rest would be lost in it.
         taken = torch.addcmul(offset, x.to(gamma.dtype) - mean, slope)
         return (by_x.to(gamma.dtype) - taken).to(x.dtype), by_gamma, by_beta, None

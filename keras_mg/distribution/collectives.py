@@ -2,44 +2,111 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed
 
-from keras_mg.distribution.processes import num_processes, process_id
+from keras_mg._private import keras as private_keras
+from keras_mg.distribution.processes import group_of, limit, num_processes, process_id
 from keras_mg.distribution.shares import weight
 
 
-# Operators of torch's own kind, which a captured graph calls and does not look into: what they read
-# of the step's share is looked up when they run.
-@torch.library.custom_op("keras_mg::sum_over_processes", mutates_args=())
+class ProcessLostError(RuntimeError):
+    """Another process of the training has ended, or does not answer."""
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """Where the processes wait for each other: says in plain words that one is lost.
+
+    Raises:
+        ProcessLostError: instead of what torch says of sockets.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        seconds = limit()
+        patience = "for longer than its group allows" if seconds is None else f"for {seconds:g} s"
+        lost = ProcessLostError(
+            f"Process {process_id()} of {num_processes()} has lost another one, which has ended "
+            f"or has not answered {patience} (`initialize(timeout=...)`); what the others printed "
+            "may say why. Checkpoints are whole: started again, training goes on from the last. "
+            f"torch says: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        )
+        raise private_keras.as_it_is(lost) from error
+
+
+def add(tensor: torch.Tensor) -> None:
+    """Make of a tensor the sum over the processes, in its place."""
+    with _together():
+        distributed.all_reduce(tensor, group=group_of(tensor.device.type))
+
+
+def begin_to_add(tensor: torch.Tensor) -> Callable[[], None]:
+    """As `add`, without waiting for it, which the function that is returned does."""
+    with _together():
+        work = distributed.all_reduce(tensor, group=group_of(tensor.device.type), async_op=True)
+
+    def wait() -> None:
+        with _together():
+            work.wait()
+
+    return wait
+
+
 def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over the processes that have rows."""
-    result = values.clone() if weight() else torch.zeros_like(values)
-    distributed.all_reduce(result)
-    return result
+    """The sum of a tensor, which nobody else holds, over the processes that have rows."""
+    if torch.compiler.is_compiling():
+        return _sum_in_graphs(values)
+    if not weight():
+        values.zero_()
+    add(values)
+    return values
 
 
-@torch.library.custom_op("keras_mg::gradient_over_processes", mutates_args=())
 def gradient_over_processes(values: torch.Tensor) -> torch.Tensor:
     """The gradient by what `sum_over_processes` gave, of those by this process's use of it.
 
     Each process computes gradients of the mean over its own rows. They are brought to those of the
     mean over all rows before they are added, and back afterwards, so that whatever comes before in
     the network may go on as if there were its own rows alone.
+
+    Args:
+        values: a tensor that nobody else holds.
     """
+    if torch.compiler.is_compiling():
+        return _gradient_in_graphs(values)
     own = weight()
-    result = values * own if own else torch.zeros_like(values)
-    distributed.all_reduce(result)
-    return result / own if own else torch.zeros_like(values)
+    if not own:
+        add(values.zero_())
+        return values.zero_()
+    if own == 1:  # as in all steps whose batch divides evenly
+        add(values)
+        return values
+    add(values.mul_(own))
+    return values.div_(own)
 
 
-@sum_over_processes.register_fake
-@gradient_over_processes.register_fake
+# Operators of torch's own kind, which a captured graph calls and does not look into: what they read
+# of the step's share is looked up when they run.
+@torch.library.custom_op("keras_mg::sum_over_processes", mutates_args=())
+def _sum_in_graphs(values: torch.Tensor) -> torch.Tensor:
+    return sum_over_processes(values.clone())
+
+
+@torch.library.custom_op("keras_mg::gradient_over_processes", mutates_args=())
+def _gradient_in_graphs(values: torch.Tensor) -> torch.Tensor:
+    return gradient_over_processes(values.clone())
+
+
+@_sum_in_graphs.register_fake
+@_gradient_in_graphs.register_fake
 def _same(values: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(values)
 
@@ -49,21 +116,26 @@ def from_first(value: Any) -> Any:
     if num_processes() == 1:
         return value
     values = [value if process_id() == 0 else None]
-    distributed.broadcast_object_list(values, 0, device=torch.device("cpu"))
+    with _together():
+        distributed.broadcast_object_list(
+            values, 0, group=group_of("cpu"), device=torch.device("cpu")
+        )
     return values[0]
 
 
 def of_all(value: Any) -> list[Any]:
     """The values of all processes, any that can be pickled."""
     values: list[Any] = [None] * num_processes()
-    distributed.all_gather_object(values, value)
+    with _together():
+        distributed.all_gather_object(values, value, group=group_of("cpu"))
     return values
 
 
 def largest(*numbers: float) -> list[float]:
     """The largest of each of a few numbers over the processes."""
     values = torch.tensor(numbers, dtype=torch.float64)
-    distributed.all_reduce(values, op=distributed.ReduceOp.MAX)
+    with _together():
+        distributed.all_reduce(values, op=distributed.ReduceOp.MAX, group=group_of("cpu"))
     return values.tolist()
 
 
@@ -72,7 +144,7 @@ def total(arrays: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     if not arrays:
         return []
     flat = torch.cat([a.detach().reshape(-1).to("cpu", torch.float64) for a in arrays])
-    distributed.all_reduce(flat)
+    add(flat)
     parts = flat.split([a.numel() for a in arrays])
     return [p.reshape(a.shape) for p, a in zip(parts, arrays, strict=True)]
 
@@ -83,7 +155,8 @@ def give(tensors: Sequence[torch.Tensor]) -> None:
     for tensor in tensors:
         held = tensor.detach()
         dense = held.contiguous()
-        distributed.broadcast(dense, 0)
+        with _together():
+            distributed.broadcast(dense, 0, group=group_of(dense.device.type))
         if dense is not held:
             held.copy_(dense)
 
@@ -96,7 +169,8 @@ def rows_of_all(rows: np.ndarray) -> list[np.ndarray]:
     padded = np.zeros((max(counts), width), "uint8")
     padded[: len(rows)] = rows.view("uint8").reshape(len(rows), width)
     gathered = [torch.empty(padded.shape, dtype=torch.uint8) for _ in counts]
-    distributed.all_gather(gathered, torch.from_numpy(padded))
+    with _together():
+        distributed.all_gather(gathered, torch.from_numpy(padded), group=group_of("cpu"))
     return [
         each.numpy()[:count].reshape(-1).view(rows.dtype).reshape(count, *rows.shape[1:])
         for each, count in zip(gathered, counts, strict=True)
@@ -104,5 +178,28 @@ def rows_of_all(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def in_turn(function: Callable[[], Any]) -> Any:
-    """What `function` returns in the first process, which alone calls it, in all of them."""
-    return from_first(function() if process_id() == 0 else None)
+    """What `function` returns in the first process, which alone calls it, in all of them.
+
+    Raises:
+        Exception: what it raises, in all of them, too.
+    """
+    value, error = None, None
+    if process_id() == 0:
+        try:
+            value = function()
+        except Exception as raised:
+            error = raised
+    value, told = from_first((value, error and _portable(error)))
+    if error is not None:
+        raise error
+    if told is not None:
+        raise told
+    return value
+
+
+def _portable(error: Exception) -> Exception:
+    """An error as it can be sent."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

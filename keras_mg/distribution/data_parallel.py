@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
-from keras_mg.distribution import processes
+from keras_mg.distribution import _plain_models, processes
 
 BATCH_NORMS = ("synchronized", "local")
 
@@ -109,6 +109,9 @@ class DataParallel:
 def set_distribution(value: DataParallel | None) -> None:
     """Lets models train under a distribution, or under none.
 
+    Under one of several processes, models that are no `keras_mg.Model` are refused where they are
+    to train.
+
     Args:
         value: a `DataParallel` or None.
 
@@ -122,6 +125,7 @@ def set_distribution(value: DataParallel | None) -> None:
             f"Received: {value!r}"
         )
     _current = value
+    _plain_models.refuse(is_parallel())
 
 
 def distribution() -> DataParallel | None:

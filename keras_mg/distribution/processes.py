@@ -10,11 +10,24 @@ from typing import Any
 
 import keras
 
+from keras_mg.distribution import _gpus
+
 TIMEOUT = 600.0  # seconds
 
-_met = False
+# How tensors travel where each process has a GPU.
+_BOTH = "cpu:gloo,cuda:nccl"
 
 _HOW = "start it with torchrun: `torchrun --nproc-per-node=2 script.py`"
+
+
+class _State:
+    met = False
+    limit: float | None = None
+    host: Any = None  # a group for what is on the host, where the processes' own carries none
+    extended: Any = None  # the group that it stands beside
+
+
+_state = _State()
 
 
 def initialize(
@@ -29,9 +42,11 @@ def initialize(
     (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT`). Where there is nothing, it
     says so in one line, and the program goes on in one process. Each process gets a GPU of its own
     and talks by NCCL; without GPUs, by gloo. Where there are fewer GPUs than processes on a machine
-    they share them, and gloo carries the gradients.
+    they share them, and gloo carries the gradients. Which GPU it is, `LOCAL_RANK` says, or else
+    the processes count themselves per machine; one that sees a single GPU takes that.
 
-    Where the processes have met already, such as under Ray Train, they are taken as they are.
+    Where the processes have met already, such as under Ray Train, they are taken as they are. If
+    they did so by NCCL alone, a group of gloo is made beside it, for what is on the host.
 
     A process that waits for another longer than `timeout` ends with an error: one that hangs must
     not hold the others for ever. After a restart by torchrun the processes meet in a place of their
@@ -45,7 +60,9 @@ def initialize(
         timeout: float, seconds. Defaults to 600.
 
     Raises:
-        ValueError: if an argument is out of its range, or only a part of them is known.
+        ValueError: if an argument is out of its range, or only a part of them is known; if Keras
+            puts what it makes on another GPU than the process's, some processes have a GPU and
+            others none, or NCCL is to be used by several on one.
         RuntimeError: with another backend than torch.
     """
     if keras.backend.backend() != "torch":
@@ -57,9 +74,9 @@ def initialize(
 
     if not timeout > 0:
         raise ValueError(f"timeout must be greater than 0 seconds. Received: {timeout}")
-    global _met
+    limit = datetime.timedelta(seconds=timeout)
     if distributed.is_available() and distributed.is_initialized():
-        _met = True
+        _take_as_they_are(limit)
         return
     place = _place(job_addresses, num_processes, process_id)
     if place is None:
@@ -68,29 +85,80 @@ def initialize(
     if not distributed.is_available():
         raise RuntimeError("This build of torch has no torch.distributed, which processes need.")
     host, port, count, number = place
-    limit = datetime.timedelta(seconds=timeout)
-    backend, device = _backend_and_device()
     # torchrun's own store is there already, and every process connects to it.
     served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = distributed.TCPStore(
         host, port, count, is_master=number == 0 and not served, timeout=limit
     )
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = distributed.PrefixStore(f"keras_mg/{attempt}", store)
+
+    def of_all(name: str, value: str) -> list[str]:
+        store.set(f"{name}/{number}", value)
+        return [store.get(f"{name}/{other}").decode() for other in range(count)]
+
+    machines = of_all("machine", _gpus.machine())
+    gpus = of_all("gpu", _gpus.take(_gpus.local_number(machines, number)))
+    backend, device = "gloo", None
+    if _gpus.shared(gpus):
+        # NCCL takes no two processes on one GPU.
+        if number == 0:
+            _say(f"{count} processes share {len(set(gpus))} GPUs, so gloo carries the gradients.")
+    elif gpus[number]:
+        import torch
+
+        backend, device = _BOTH, torch.device("cuda", torch.cuda.current_device())
     distributed.init_process_group(
-        backend,
-        store=distributed.PrefixStore(f"keras_mg/{attempt}", store),
-        rank=number,
-        world_size=count,
-        timeout=limit,
-        device_id=device,
+        backend, store=store, rank=number, world_size=count, timeout=limit, device_id=device
     )
-    _met = True
+    _state.met, _state.limit = True, timeout
     atexit.register(_leave)
+
+
+def _take_as_they_are(limit: datetime.timedelta) -> None:
+    """Take processes that have met already, with what their group cannot do.
+
+    Raises:
+        ValueError: if they share a GPU that NCCL is to be used on.
+    """
+    from torch import distributed
+
+    _state.met = True
+    by_device = distributed.get_backend_config()
+    if "cpu:" not in by_device and _state.extended is not distributed.group.WORLD:
+        # Of NCCL alone, as under Ray Train: what processes tell each other is on the host.
+        _state.host = distributed.new_group(backend="gloo", timeout=limit)
+        _state.extended = distributed.group.WORLD
+    number, count = distributed.get_rank(), distributed.get_world_size()
+
+    def of_all(value: str) -> list[str]:
+        values: list[str] = [""] * count
+        distributed.all_gather_object(values, value, group=_state.host)
+        return values
+
+    machines = of_all(_gpus.machine())
+    gpus = of_all(_gpus.take(_gpus.local_number(machines, number), moves=False))
+    if _gpus.shared(gpus) and "nccl" in by_device:
+        raise ValueError(
+            "NCCL takes no two processes on one GPU. Let each see or choose another "
+            "(torch.cuda.set_device), or let them meet by gloo. Received: "
+            f"{count} processes on {len(set(gpus))} GPUs, group {by_device!r}"
+        )
+
+
+def group_of(device_type: str) -> Any:
+    """The group of all processes in which tensors of a kind of device travel; None is torch's."""
+    return _state.host if device_type == "cpu" else None
+
+
+def limit() -> float | None:
+    """How many seconds a process waits for another; None where it is not known."""
+    return _state.limit
 
 
 def have_met() -> bool:
     """Whether the processes have met here: Keras, since 3.16, leaves them alone then."""
-    return _met
+    return _state.met
 
 
 def _say(text: str) -> None:
@@ -130,23 +198,6 @@ def _place(addresses, count, number) -> tuple[str, int, int, int] | None:
     if not 0 <= found[3] < found[2]:
         raise ValueError(f"process_id must be one of 0 to num_processes - 1. Received: {given}")
     return found
-
-
-def _backend_and_device():
-    """How tensors travel, and the GPU of this process; None on a CPU."""
-    import torch
-
-    if keras.ops.zeros((1,)).device.type != "cuda":
-        return "gloo", None
-    number = int(os.environ.get("LOCAL_RANK", "0"))
-    there = torch.cuda.device_count()
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.cuda.set_device(number % there)
-    if processes > there:
-        # NCCL takes no two processes on one GPU.
-        _say(f"{processes} processes share {there} GPUs, so gloo carries the gradients.")
-        return "gloo", None
-    return "cpu:gloo,cuda:nccl", torch.device("cuda", number)
 
 
 def num_processes() -> int:

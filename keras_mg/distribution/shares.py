@@ -39,8 +39,19 @@ def part_of(rows: int, number: int, of: int) -> tuple[int, int]:
 
 
 class _State:
-    share: Share | None = None  # of the step that goes on
     synchronizes = False  # whether batch norms take the statistics of all processes
+    weight = 1.0  # of the step that goes on
+    _share: Share | None = None
+
+    @property
+    def share(self) -> Share | None:
+        """Of the step that goes on."""
+        return self._share
+
+    @share.setter
+    def share(self, value: Share | None) -> None:
+        # What it weighs is asked for many times in each step.
+        self._share, self.weight = value, 1.0 if value is None else value.weight
 
 
 state = _State()
@@ -53,4 +64,4 @@ def synchronizes() -> bool:
 
 def weight() -> float:
     """What this process's mean counts in the step that goes on, on average 1."""
-    return 1.0 if state.share is None else state.share.weight
+    return state.weight

@@ -150,9 +150,15 @@ def _synchronized_batch_norm(x, gamma, beta, moving_mean, moving_variance, momen
     y, mean, variance, samples = batch_norm(x, gamma.value, beta.value, epsilon)
     if torch.compiler.is_compiling() or not torch_remat.is_recomputing():
         unbiased = variance * (samples / (samples - 1).clamp(min=1))
-        for moving, new in ((moving_mean, mean), (moving_variance, unbiased)):
-            old = moving.value.double()
-            moving.assign(torch.lerp(new, old, momentum).to(moving.value.dtype))
+        held = moving_mean.value, moving_variance.value
+        new = mean.to(held[0].dtype), unbiased.to(held[1].dtype)
+        if in_stateless_scope():
+            moving_mean.assign(torch.lerp(new[0], held[0], momentum))
+            moving_variance.assign(torch.lerp(new[1], held[1], momentum))
+        else:
+            with torch.no_grad():
+                held[0].lerp_(new[0], 1.0 - momentum)
+                held[1].lerp_(new[1], 1.0 - momentum)
     return y
 
 

@@ -6,9 +6,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
+
+# Under torchrun a signal comes twice: from whoever stops the job, and from torchrun, which hands on
+# its own.
+_ECHO = 5.0  # seconds
 
 
 class RunStopped(KeyboardInterrupt):
@@ -27,6 +32,7 @@ class Signals:
     """What has come, and what answers it."""
 
     number: int | None = None  # of the signal that came
+    _came = 0.0  # when the first did
     _ask: Callable[[], None] | None = None
 
     @contextlib.contextmanager
@@ -40,12 +46,19 @@ class Signals:
 
     def handle(self, number: int, frame: object) -> None:
         """The handler: outside of such a block, and the second time, it ends whatever goes on."""
-        first, self.number = self.number is None, number
+        first = self.number is None
+        if not first and self._ask is not None and self._is_echo():
+            return
+        self.number, self._came = number, time.monotonic()
         if not first or self._ask is None:
             raise KeyboardInterrupt
         self._ask()
         # What a handler interrupts may be `print` itself.
         os.write(2, b"\nStopping after this step; once more stops at once.\n")
+
+    def _is_echo(self) -> bool:
+        """Whether a further signal is the first one, handed on by torchrun."""
+        return "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self._came < _ECHO
 
 
 @contextlib.contextmanager

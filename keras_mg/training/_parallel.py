@@ -199,8 +199,18 @@ class Run:
             self.gather_metrics()
             self.average_statistics()
 
-    def after_saving(self) -> None:
-        """What follows a checkpoint depends on it alone."""
+    def after_saving(self, failure: Exception | None = None) -> None:
+        """What follows a checkpoint depends on it alone; where it failed, all raise.
+
+        Args:
+            failure: what went wrong in this process.
+        """
+
+        def written() -> None:
+            if failure is not None:
+                raise failure
+
+        collectives.in_turn(written)
         part_ways()
 
     def compare_weights(self, whole: bool = False) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import distributed
 
 from keras_mg._private import keras as private_keras
 from keras_mg.distribution import collectives
@@ -19,6 +18,21 @@ from keras_mg.distribution.shares import weight
 BUCKET, FIRST = 25 * 2**20, 2**20
 
 Gradients = Sequence[torch.Tensor | None]
+
+
+def buckets_of(parameters: Sequence[torch.Tensor]) -> list[list[int]]:
+    """The numbers of the parameters of each bucket, in the order in which they are sent."""
+    groups: list[list[int]] = []
+    room, dtype = 0, None
+    for i in reversed(range(len(parameters))):
+        parameter = parameters[i]
+        size = parameter.numel() * parameter.element_size()
+        if size > room or parameter.dtype != dtype:
+            room, dtype = (BUCKET if groups else FIRST), parameter.dtype
+            groups.append([])
+        groups[-1].append(i)
+        room -= size
+    return groups
 
 
 class _Bucket:
@@ -45,6 +59,7 @@ class _Bucket:
             place += size
         self.flags = self.flat[place:]
         self.left = len(numbers)
+        self.processes = num_processes()
         self.work: Any = None
 
     def send(self, gradients: Gradients) -> int:
@@ -57,16 +72,16 @@ class _Bucket:
         if len(self.flags):
             there = [float(gradients[i] is not None) for i in self.numbers]
             self.flags.copy_(self.flags.new_tensor(there))
-        factor = weight() / num_processes()
+        factor = weight() / self.processes
         if factor:
             self.flat.mul_(factor)
         else:
             self.flat.zero_()  # whatever a row that does not count has made
-        self.work = distributed.all_reduce(self.flat, async_op=True)
+        self.work = collectives.begin_to_add(self.flat)
         return self.flat.numel() * self.flat.element_size()
 
     def receive(self, gradients: Gradients) -> dict[int, torch.Tensor | None]:
-        self.work.wait()
+        self.work()
         self.work, self.left = None, len(self.numbers)
         result: dict[int, torch.Tensor | None] = dict(self.views)
         if len(self.flags) and any(gradients[i] is None for i in self.numbers):
@@ -163,15 +178,7 @@ class Reducer:
     def _lay_out(self, gradients: Gradients) -> None:
         # Where each process has each gradient, in the first step, nobody has to say so.
         (missing,) = collectives.largest(float(any(g is None for g in gradients)))
-        groups: list[list[int]] = []
-        room, dtype = 0, None
-        for i in reversed(range(len(self.parameters))):
-            parameter = self.parameters[i]
-            size = parameter.numel() * parameter.element_size()
-            if size > room or parameter.dtype != dtype:
-                room, dtype = (BUCKET if groups else FIRST), parameter.dtype
-                groups.append([])
-            groups[-1].append(i)
-            room -= size
-        self.buckets = [_Bucket(group, self.parameters, bool(missing)) for group in groups]
+        self.buckets = [
+            _Bucket(group, self.parameters, bool(missing)) for group in buckets_of(self.parameters)
+        ]
         self.owner = {i: bucket for bucket in self.buckets for i in bucket.numbers}

@@ -65,6 +65,7 @@ class Checkpoint(keras.callbacks.Callback):
         ValueError: for an argument out of its range, `every_steps` on another backend, or a `fit`
             that begins at another epoch than `saved_epoch`.
         OSError: a checkpoint cannot be written, such as on a full disk; those before survive.
+            All processes raise it.
 
     Example:
 
@@ -240,10 +241,16 @@ class Checkpoint(keras.callbacks.Callback):
         run = self._run
         if run is not None:
             run.before_saving()
+        failure = None
         if self.writes:
-            self._write(epoch, step, metrics, random)
+            try:
+                self._write(epoch, step, metrics, random)
+            except Exception as error:
+                failure = error
         if run is not None:
-            run.after_saving()
+            run.after_saving(failure)
+        if failure is not None:
+            raise failure
 
     def _write(self, epoch: int, step: int, metrics, random) -> None:
         arrays: dict[str, np.ndarray] = {}

@@ -1,45 +1,62 @@
-"""A process that is killed: torchrun starts all again, and they end as if nothing had happened."""
+"""A process that is killed or stops: all end, and go on as if nothing had happened."""
 
+import json
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from keras_mg.training import _checkpoint_files as files
 from tests.support import processes
-from tests.support.parallel_killed import EPOCHS, STEPS
 
 pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "torch", reason="for torch"),
     pytest.mark.skipif(sys.platform == "win32", reason="signals"),
-    pytest.mark.slow,
 ]
 
+SCRIPT = "tests.support.parallel_killed"
+TIMES = 10
+SLOW = 0.1  # seconds that a step takes
 
-def train(folder, restarts, *pairs):
-    """The exit code of torchrun, and what was printed."""
+
+def command(folder, restarts, options):
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", f"--max-restarts={restarts}"]
-    command += ["-m", "tests.support.parallel_killed", str(folder)]
-    command += [str(number) for pair in pairs for number in pair]
-    done = subprocess.run(
-        command,
-        env=processes.environment(),
-        cwd=processes.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    return done.returncode, done.stdout + done.stderr
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    words += ["--nproc-per-node=2", f"--max-restarts={restarts}", "-m", SCRIPT]
+    return [*words, str(folder), json.dumps(options)]
+
+
+def start(folder, restarts=0, **options):
+    """torchrun, whose output goes to a file."""
+    words = command(folder, restarts, options)
+    with open(folder / "printed", "w", encoding="utf-8") as printed:
+        return subprocess.Popen(
+            words,
+            # What torchrun gives a stopped process to end, in torch releases that can be told.
+            env=processes.environment(TORCH_ELASTIC_SHUTDOWN_TIMEOUT="3"),
+            cwd=processes.ROOT,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def train(folder, restarts=0, **options):
+    """The exit code of torchrun, and what was printed."""
+    (code,) = processes.finish([start(folder, restarts, **options)], timeout=1200)
+    return code, (folder / "printed").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    code, said = train(folder, 0)
+    code, said = train(folder)
     assert code == 0, said
     return folder
 
@@ -52,23 +69,76 @@ def assert_ended_alike(folder, whole):
                 np.testing.assert_array_equal(own[name], other[name])
 
 
-def pairs_of(seed, count=2):
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1))
+def test_killed_ten_times_it_goes_on_by_itself(seed, whole, tmp_path):
+    folder = tmp_path / "run"
+    code, said = train(folder, TIMES, seed=seed, times=TIMES, slow=SLOW)
+    assert code == 0, said
+    assert len(list(folder.glob("killed *"))) == TIMES
+    assert said.count("Signal 9 (SIGKILL)") >= TIMES or said.count("exitcode: -9") >= TIMES, said
+    assert_ended_alike(folder, whole)
+
+
+def kill_one(folder, rng, running):
+    """Kill a process from outside, at any moment of the training; its number."""
+    pids = [folder / f"pid {number}" for number in range(2)]
+    while not all(path.exists() and path.read_text() for path in pids):
+        assert running.poll() is None
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, 0.6))
+    number = rng.randrange(2)
+    os.kill(int(pids[number].read_text()), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_goes_on_when_it_is_started_again(whole, tmp_path):
+    folder = tmp_path / "run"
+    seed = random.SystemRandom().randrange(10**6)
     rng = random.Random(seed)
-    return [(rng.randrange(EPOCHS * STEPS), rng.randrange(2)) for _ in range(count)]
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_it_goes_on_by_itself(seed, whole, tmp_path):
-    code, said = train(tmp_path / "run", 3, *pairs_of(seed))
+    print("seed", seed)
+    for _ in range(TIMES):
+        running = start(folder, slow=SLOW)
+        number = kill_one(folder, rng, running)
+        (code,) = processes.finish([running])
+        said = (folder / "printed").read_text(encoding="utf-8")
+        assert code != 0
+        assert "SIGKILL" in said
+        assert not list(folder.glob("*.npz")), said
+        saved = files.latest(folder / "checkpoints")
+        place = saved and (saved.state["epoch"], saved.state["step"])
+        print(f"process {number} killed; the last checkpoint: {place}")
+        for path in folder.glob("pid *"):
+            path.unlink()
+    code, said = train(folder)
     assert code == 0, said
-    assert_ended_alike(tmp_path / "run", whole)
+    assert_ended_alike(folder, whole)
 
 
-def test_killed_it_goes_on_when_it_is_started_again(whole, tmp_path):
-    pairs = pairs_of(5, 1)
-    code, said = train(tmp_path / "run", 0, *pairs)
-    assert code != 0
-    assert "SIGKILL" in said or "Signal 9" in said
-    code, said = train(tmp_path / "run", 0, *pairs)
+def test_a_stopped_process_ends_the_others(tmp_path):
+    options = {"stops": 4, "timeout": 8}
+    running = processes.start(2, ["-m", SCRIPT, str(tmp_path), json.dumps(options)], tmp_path)
+    try:
+        assert running[0].wait(120) == 1
+        assert running[1].poll() is None
+        running[1].send_signal(signal.SIGCONT)
+        assert running[1].wait(60) == 1
+    finally:
+        processes.finish(running, timeout=0.1)
+    for number, text in enumerate(processes.printed(tmp_path, 2)):
+        said = f"ProcessLostError: Process {number} of 2 has lost another one, which has ended or "
+        assert said + "has not answered for 8 s" in text
+    saved = files.latest(tmp_path / "checkpoints")
+    assert (saved.state["epoch"], saved.state["step"]) == (1, 0)
+    assert not list(Path(tmp_path).glob("*.npz"))
+
+
+@pytest.mark.slow
+def test_a_stopped_process_is_started_again(whole, tmp_path):
+    folder = tmp_path / "run"
+    code, said = train(folder, 1, stops=4, timeout=20)
     assert code == 0, said
-    assert_ended_alike(tmp_path / "run", whole)
+    assert (folder / "stopped").exists()
+    assert "has not answered for 20 s" in said
+    assert_ended_alike(folder, whole)

@@ -4,6 +4,7 @@ Each test starts the processes once, for all its rows, and is one test: tests of
 several workers, and each of these would start them.
 """
 
+import shutil
 import warnings
 
 import keras
@@ -19,12 +20,12 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="for 
 CLOSE = {"bfloat16": 2e-2, "float16": 2e-3}
 
 
-def run(folder, names, count=2, *, events=False):
+def run(folder, names, count=2, *, events=False, timeout=240):
     """Train the rows in several processes; what they printed."""
     arguments = ["-m", "tests.support.parallel_rows", str(folder), *names]
     if events:
         arguments = ["-m", "tests.support.parallel_events", str(folder), *names]
-    codes = processes.finish(processes.start(count, arguments, folder))
+    codes = processes.finish(processes.start(count, arguments, folder), timeout)
     printed = processes.printed(folder, count)
     assert codes == [0] * count, "\n".join(printed)
     return printed
@@ -73,9 +74,24 @@ def test_two_processes_train_what_one_trains_and_what_happens_beside(tmp_path):
     assert not problems, "\n".join(problems)
 
 
+def test_another_code_is_refused_and_a_group_of_ones_own_is_extended(tmp_path):
+    other = tmp_path / "other"
+    left_out = shutil.ignore_patterns("__pycache__", "files")
+    shutil.copytree(processes.ROOT / "keras_mg", other / "keras_mg", ignore=left_out)
+    (other / "tests").symlink_to(processes.ROOT / "tests")
+    with open(other / "keras_mg" / "training" / "prefetch.py", "a") as file:
+        file.write("# changed")
+    roots = [processes.ROOT, other]
+    arguments = ["-m", "tests.support.parallel_other_code", str(tmp_path)]
+    codes = processes.finish(processes.start(2, arguments, tmp_path, roots))
+    assert codes == [0, 0], "\n".join(processes.printed(tmp_path, 2))
+    problems = problems_of(tmp_path, "uneven")
+    assert not problems, "\n".join(problems)
+
+
 @pytest.mark.slow
 def test_likewise_where_more_is_captured(tmp_path):
-    run(tmp_path, SLOW)
+    run(tmp_path, SLOW, timeout=1800)
     problems = [line for name in SLOW for line in problems_of(tmp_path, name)]
     assert not problems, "\n".join(problems)
 
@@ -83,6 +99,6 @@ def test_likewise_where_more_is_captured(tmp_path):
 @pytest.mark.slow
 def test_likewise_four_processes(tmp_path):
     names = ["sgd", "uneven", "no row for some", "adam", "own step", "DataLoader", "captured"]
-    run(tmp_path, names, 4)
+    run(tmp_path, names, 4, timeout=1800)
     problems = [line for name in names for line in problems_of(tmp_path, name, 4)]
     assert not problems, "\n".join(problems)

@@ -3,8 +3,11 @@
 `python -m tests.support.parallel_events FOLDER NAME ...` runs all, and rows before them.
 """
 
+import functools
+import resource
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -14,7 +17,7 @@ import pytest
 import keras_mg
 from keras_mg import distribution
 from keras_mg.distribution import collectives
-from keras_mg.training import Checkpoint, TrainingStopped
+from keras_mg.training import Checkpoint, CheckpointError, TrainingStopped
 from tests.support import parallel_rows as rows
 
 
@@ -51,7 +54,15 @@ def refusals(folder):
     model.compile("sgd", summed)
     refused("reduction='sum'", lambda: model.fit(x, y))
     rows.compiled(model)
+    images = keras.Input((6, 6, 3))
+    plain = keras.Model(images, keras.layers.Flatten()(images), name="plain")
+    plain.compile("sgd", "mse")
+    refused(
+        "'plain': .* a keras_mg.Model trains.* Received: a model of type Functional",
+        (lambda: plain.fit(x, y, verbose=0)),
+    )
     distribution.set_distribution(None)
+    assert "fit" not in vars(keras.Model)
     refused("2 processes have met, but nothing", lambda: model.fit(x, y, verbose=0))
     distribution.set_distribution(distribution.DataParallel())
 
@@ -77,24 +88,41 @@ def weights_that_differ_are_noticed(folder):
     refused("have trained apart", lambda: model.fit(*rows.data(), verbose=0), RuntimeError)
 
 
+class Kept(keras.callbacks.Callback):
+    """The weights after each epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
 def the_first_writes(folder):
     model = rows.compiled(rows.network())
     x, y = rows.data()
-    best, table = folder / "best.keras", folder / "table.csv"
+    own = folder / f"written by {distribution.process_id()}"
+    own.mkdir()
+    kept = Kept()
     callbacks = [
-        keras.callbacks.ModelCheckpoint(best, save_best_only=True, monitor="loss"),
-        keras.callbacks.CSVLogger(table),
-        keras.callbacks.BackupAndRestore(folder / "backup"),
+        keras.callbacks.ModelCheckpoint(own / "best.keras", save_best_only=True, monitor="loss"),
+        keras.callbacks.CSVLogger(own / "table.csv"),
+        keras.callbacks.BackupAndRestore(own / "backup", delete_checkpoint=False),
         keras.callbacks.EarlyStopping("loss", patience=0, min_delta=100.0),
+        kept,
     ]
     history = model.fit(x, y, epochs=5, verbose=0, callbacks=callbacks)
     assert len(history.epoch) == 2, history.epoch
-    assert len(table.read_text().splitlines()) == 3
-    collectives.of_all(0)
-    loaded = keras.saving.load_model(best)
-    np.testing.assert_array_equal(
-        model.evaluate(x, y, verbose=0)[0] < 10, loaded.evaluate(x, y, verbose=0)[0] < 10
-    )
+    assert len(set(collectives.of_all(repr(history.history)))) == 1
+    if distribution.process_id():
+        assert not list(own.iterdir())
+        return
+    assert len((own / "table.csv").read_text().splitlines()) == 3
+    assert (own / "backup").is_dir()
+    best = int(np.argmin(history.history["loss"]))
+    loaded = keras.saving.load_model(own / "best.keras")
+    for one, other in zip(loaded.get_weights(), kept.weights[best], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 class BackAgain(keras.callbacks.Callback):
@@ -143,14 +171,67 @@ def _same(one, other):
         np.testing.assert_array_equal(other[key], value, err_msg=key)
 
 
+@functools.cache
+def _whole(folder):
+    return _train(folder / "whole")
+
+
 def broken_off_it_goes_on(folder):
-    whole = _train(folder / "whole")
+    whole = _whole(folder)
     refused("broken off", lambda: _train(folder / "parts", BackAgain()), OSError)
     _same(whole, _train(folder / "parts"))
 
 
+class FullDisk(keras.callbacks.Callback):
+    """From the second epoch on, the first process can write no file to speak of."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1 and distribution.process_id() == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+
+def _place(folder):
+    """Where training would go on."""
+    checkpoint = Checkpoint(folder)
+    return checkpoint.saved_epoch, checkpoint.saved_step
+
+
+def a_full_disk_ends_all(folder):
+    whole, own = _whole(folder), folder / "full"
+    try:
+        refused("checkpoint .* cannot be written: ", lambda: _train(own, FullDisk()), OSError)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert _place(own) == (1, 0)
+    assert all(path.suffix == ".safetensors" for path in own.iterdir())
+    collectives.of_all(0)
+    _same(whole, _train(own))
+
+
+def a_damaged_checkpoint_is_passed_over_by_all(folder):
+    whole, own, first = _whole(folder), folder / "damaged", distribution.process_id() == 0
+    refused("broken off", lambda: _train(own, BackAgain()), OSError)
+    _, last = sorted(own.glob("*.safetensors"))
+    collectives.of_all(0)
+    if first:
+        last.write_bytes(last.read_bytes()[:-9])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert _place(own) == (1, 0)
+    said = [str(w.message) for w in caught if "is passed over" in str(w.message)]
+    assert len(said) == first, said  # one of them says so
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _same(whole, _train(own))
+    collectives.of_all(0)
+    if first:
+        for path in own.glob("*.safetensors"):
+            path.write_bytes(b"")
+    refused("No checkpoint can be read", lambda: Checkpoint(own), CheckpointError)
+
+
 def stopped_by_one_it_goes_on(folder):
-    whole = _train(folder / "unstopped")
+    whole = _whole(folder)
     checkpoints = []
 
     def ask(model):
@@ -197,6 +278,8 @@ EVENTS = (
     weights_that_differ_are_noticed,
     the_first_writes,
     broken_off_it_goes_on,
+    a_full_disk_ends_all,
+    a_damaged_checkpoint_is_passed_over_by_all,
     stopped_by_one_it_goes_on,
     a_callback_of_one_stops_all,
     bytes_of_a_step_are_those_of_the_gradients,

@@ -1,12 +1,17 @@
-"""A training in several processes, of which one kills itself the first times that it is started.
+"""A training in several processes, of which one dies or stops.
 
-`torchrun ... -m tests.support.parallel_killed FOLDER [STEP NUMBER] ...`: in the first attempt
-process NUMBER dies in step STEP, counted over epochs; in the second by the second pair, and so on.
+`... -m tests.support.parallel_killed FOLDER OPTIONS`, a JSON object: `seed` and `times`, a process
+of its choice kills itself at a moment of its choice, so often over all attempts; `stops`, the step
+in which the last process stops, once; `slow`, seconds that a step takes; `timeout`.
 """
 
+import json
 import os
+import random
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import keras
@@ -17,32 +22,76 @@ from keras_mg.training import Checkpoint
 from tests.support import parallel_rows as rows
 from tests.support.arrays import numpy as array
 
-EPOCHS, STEPS = 4, 3
+EPOCHS, STEPS = 12, 3
 
 
-class Dies(keras.callbacks.Callback):
-    def __init__(self, step):
+class Slow(keras.callbacks.Callback):
+    def __init__(self, seconds):
         super().__init__()
-        self.step = step
+        self.seconds = seconds
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(self.seconds)
+
+
+class AtStep(keras.callbacks.Callback):
+    """Calls something some seconds after a step has begun, counted over epochs."""
+
+    def __init__(self, step, call, seconds=0.0):
+        super().__init__()
+        self.step, self.call, self.seconds, self.timer = step, call, seconds, None
 
     def on_train_batch_begin(self, batch, logs=None):
-        if len(self.model.history.epoch) * STEPS + batch == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if len(self.model.history.epoch) * STEPS + batch != self.step:
+            return
+        if not self.seconds:
+            self.call()
+            return
+        self.timer = threading.Timer(self.seconds, self.call)
+        self.timer.start()
+
+    def on_train_end(self, logs=None):
+        if self.timer is not None:
+            self.timer.join()
 
 
-def main(folder, pairs):
-    distribution.initialize(timeout=60)
+def once(path, number):
+    """Leave a file, and send oneself a signal."""
+
+    def call():
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), number)
+
+    return call
+
+
+def killer(folder, checkpoint, seed, times, slow):
+    """The callback that kills this process in this attempt; none where it is not to be."""
+    attempt = len(list(folder.glob("killed *")))
+    if attempt >= times:
+        return []
+    drawn = random.Random(f"{seed} {attempt}")
+    done = checkpoint.saved_epoch * STEPS + checkpoint.saved_step
+    step = drawn.randrange(done, min(done + 6, EPOCHS * STEPS))
+    seconds = drawn.uniform(0, slow + 0.05)
+    if distribution.process_id() != drawn.randrange(distribution.num_processes()):
+        return []
+    return [AtStep(step, once(folder / f"killed {attempt}", signal.SIGKILL), seconds)]
+
+
+def main(folder, seed=0, times=0, stops=None, slow=0.0, timeout=60):
+    distribution.initialize(timeout=timeout)
     distribution.set_distribution(distribution.DataParallel())
     checkpoint = Checkpoint(folder / "checkpoints", every_steps=2)
-    callbacks = [checkpoint]
-    attempt = len(list(folder.glob("attempt *")))
-    if pairs[attempt : attempt + 1] and distribution.process_id() == pairs[attempt][1]:
-        (folder / f"attempt {attempt}").touch()
-        callbacks.append(Dies(pairs[attempt][0]))
+    callbacks = [checkpoint, *killer(folder, checkpoint, seed, times, slow), Slow(slow)]
+    if stops is not None and distribution.process_id() == distribution.num_processes() - 1:
+        callbacks.append(AtStep(stops, once(folder / "stopped", signal.SIGSTOP)))
     keras.utils.set_random_seed(1)
     model = rows.compiled(
         rows.network(between=[lambda: keras.layers.Dropout(0.5)]), keras.optimizers.Adam(0.01)
     )
+    (folder / f"pid {distribution.process_id()}").write_text(str(os.getpid()))
     history = model.fit(
         *rows.data(23),
         batch_size=rows.BATCH,
@@ -57,5 +106,4 @@ def main(folder, pairs):
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[2:]]
-    main(Path(sys.argv[1]), list(zip(numbers[::2], numbers[1::2], strict=True)))
+    main(Path(sys.argv[1]), **json.loads(sys.argv[2]))

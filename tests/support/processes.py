@@ -26,8 +26,11 @@ def environment(**more):
     }
 
 
-def start(count, arguments, folder, **more):
-    """`count` processes of `python ARGUMENTS`; what they print goes to files in `folder`."""
+def start(count, arguments, folder, roots=None, **more):
+    """`count` processes of `python ARGUMENTS`; what they print goes to files in `folder`.
+
+    `roots` are the folders whose code they run, one per process, in place of this one's.
+    """
     port = str(free_port())
     processes = []
     for number in range(count):
@@ -39,14 +42,15 @@ def start(count, arguments, folder, **more):
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
+        root = {"PYTHONPATH": str(roots[number])} if roots else {}
         with open(Path(folder) / f"printed {number}", "w", encoding="utf-8") as printed:
             processes.append(
                 subprocess.Popen(
                     [sys.executable, *arguments],
-                    env=environment(**place, **more),
+                    env=environment(**place, **root, **more),
                     stdout=printed,
                     stderr=subprocess.STDOUT,
-                    cwd=ROOT,
+                    cwd=roots[number] if roots else ROOT,
                 )
             )
     return processes

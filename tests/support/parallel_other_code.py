@@ -1,0 +1,35 @@
+"""Processes of which one runs other code, and that have met by themselves.
+
+`python -m tests.support.parallel_other_code FOLDER`: the group that they met in carries nothing on
+the host, as one of NCCL alone.
+"""
+
+import os
+import sys
+
+from torch import distributed
+
+import keras_mg
+from keras_mg.training import _parallel as parallel
+from tests.support import parallel_rows as rows
+from tests.support.parallel_events import refused
+
+
+def main(folder):
+    number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    distributed.init_process_group(
+        "cuda:gloo", init_method=f"file://{folder}/meet", rank=number, world_size=count
+    )
+    keras_mg.distribution.initialize(timeout=60)
+    keras_mg.distribution.set_distribution(keras_mg.distribution.DataParallel())
+    model = rows.compiled(rows.network())
+    refused(
+        "The processes differ in: code of keras_mg. Received, by process: ",
+        (lambda: model.fit(*rows.data(), verbose=0)),
+    )
+    parallel._code = lambda: "the same"
+    rows.main(folder, ["uneven"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -87,11 +87,11 @@ def initialize(
     host, port, count, number = place
     # torchrun's own store is there already, and every process connects to it.
     served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = distributed.TCPStore(
+    meeting = distributed.TCPStore(
         host, port, count, is_master=number == 0 and not served, timeout=limit
     )
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = distributed.PrefixStore(f"keras_mg/{attempt}", store)
+    store = distributed.PrefixStore(f"keras_mg/{attempt}", meeting)
 
     def of_all(name: str, value: str) -> list[str]:
         store.set(f"{name}/{number}", value)

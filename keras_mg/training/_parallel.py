@@ -311,7 +311,8 @@ def call(model: keras.Model, method: Callable, run_method: Callable, args: tuple
         private_keras.split_validation(options)
         steps = options["steps_per_epoch"]
         adapter = _adapter(options, steps, options["shuffle"], options["class_weight"])
-        options["x"] = run.parts(adapter, True, steps, "The training data")
+        known = steps or _length(options["x"])
+        options["x"] = run.parts(adapter, True, known, "The training data")
         options["class_weight"] = None
         _compare_processes(model, options, adapter.num_batches)
         held = options["validation_data"]
@@ -322,7 +323,8 @@ def call(model: keras.Model, method: Callable, run_method: Callable, args: tuple
         if model.built and model._parallel_run is None:  # `fit` gives and compares them
             run.compare_weights(whole=True)
         adapter = _adapter(options, options["steps"])
-        options["x"] = run.parts(adapter, False, options["steps"], "The data")
+        known = options["steps"] or _length(options["x"])
+        options["x"] = run.parts(adapter, False, known, "The data")
     for name in {"y", "sample_weight"} & options.keys():
         options[name] = None
     options["callbacks"] = callbacks
@@ -356,7 +358,15 @@ def _validation(run: Run, options: dict, held) -> Parts:
         batch_size=options["validation_batch_size"] or options["batch_size"],
         steps_per_epoch=steps,
     )
-    return run.parts(adapter, False, steps, "The validation data")
+    return run.parts(adapter, False, steps or _length(x), "The validation data")
+
+
+def _length(data) -> int | None:
+    """The batches of data whose adapter does not say it, such as a pipeline of grain's."""
+    try:
+        return len(data)
+    except (TypeError, ValueError):  # NotImplementedError is grain's of an iteration
+        return None
 
 
 def _compare_processes(model: keras.Model, options: dict, batches: int | None) -> None:

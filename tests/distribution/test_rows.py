@@ -74,7 +74,7 @@ def test_two_processes_train_what_one_trains_and_what_happens_beside(tmp_path):
     assert not problems, "\n".join(problems)
 
 
-def test_another_code_is_refused_and_a_group_of_ones_own_is_extended(tmp_path):
+def test_other_code_is_refused_a_group_of_ones_own_extended_and_a_fault_ends_all(tmp_path):
     other = tmp_path / "other"
     left_out = shutil.ignore_patterns("__pycache__", "files")
     shutil.copytree(processes.ROOT / "keras_mg", other / "keras_mg", ignore=left_out)
@@ -84,9 +84,14 @@ def test_another_code_is_refused_and_a_group_of_ones_own_is_extended(tmp_path):
     roots = [processes.ROOT, other]
     arguments = ["-m", "tests.support.parallel_other_code", str(tmp_path)]
     codes = processes.finish(processes.start(2, arguments, tmp_path, roots))
-    assert codes == [0, 0], "\n".join(processes.printed(tmp_path, 2))
+    printed = processes.printed(tmp_path, 2)
+    assert codes == [1, 1], "\n".join(printed)
     problems = problems_of(tmp_path, "uneven")
     assert not problems, "\n".join(problems)
+    # The group is not ours, and nor is how long it waits.
+    assert "ProcessLostError: Process 0 of 2 has lost another one" in printed[0]
+    assert "answered for longer than its group allows" in printed[0]
+    assert "LookupError: a fault of the second" in printed[1]
 
 
 @pytest.mark.slow

@@ -1,18 +1,25 @@
 """Processes of which one runs other code, and that have met by themselves.
 
 `python -m tests.support.parallel_other_code FOLDER`: the group that they met in carries nothing on
-the host, as one of NCCL alone.
+the host, as one of NCCL alone. In the end the second process fails.
 """
 
 import os
 import sys
 
+import keras
 from torch import distributed
 
 import keras_mg
 from keras_mg.training import _parallel as parallel
 from tests.support import parallel_rows as rows
 from tests.support.parallel_events import refused
+
+
+class Fails(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if keras_mg.distribution.process_id() == 1:
+            raise LookupError("a fault of the second")
 
 
 def main(folder):
@@ -29,6 +36,7 @@ def main(folder):
     )
     parallel._code = lambda: "the same"
     rows.main(folder, ["uneven"])
+    model.fit(*rows.data(), verbose=0, callbacks=[Fails()])
 
 
 if __name__ == "__main__":

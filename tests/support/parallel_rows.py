@@ -4,6 +4,7 @@
 started, and leaves what each one leaves behind in FOLDER.
 """
 
+import importlib.util
 import sys
 import time
 import warnings
@@ -50,8 +51,8 @@ def sgd(**options):
     return keras.optimizers.SGD(0.05, momentum=0.9, **options)
 
 
-def compiled(model, optimizer=None, jit_compile=False, **options):
-    model.torch_backend = "aot_eager"
+def compiled(model, optimizer=None, jit_compile=False, backend="aot_eager", **options):
+    model.torch_backend = backend
     model.compile(
         optimizer or sgd(),
         crossentropy(),
@@ -167,6 +168,17 @@ def masked_moments():
     return result | {"history loss": np.array(history.history["loss"])}
 
 
+def of_grain(steps=None):
+    """A pipeline of grain's that knows its length, and one that has to be told."""
+    import grain
+
+    x, y = data(23)
+    pipeline = grain.MapDataset.source(list(zip(x, y, strict=True))).shuffle(seed=1).batch(BATCH)
+    if steps is None:
+        return fit(compiled(network()), pipeline)
+    return fit(compiled(network()), pipeline.to_iter_dataset(), steps_per_epoch=steps)
+
+
 ROWS = {
     "sgd": lambda: fit(compiled(network())),
     "uneven": lambda: fit(compiled(network()), *data(23)),
@@ -225,8 +237,18 @@ ROWS = {
     ),
 }
 
+# Of a package that few have.
+GRAIN = {"grain": of_grain, "grain by steps": lambda: of_grain(3)}
+if importlib.util.find_spec("grain") is not None:
+    ROWS |= GRAIN
+
+# With what compiles in earnest: minutes.
+INDUCTOR = {"inductor": lambda: fit(compiled(network(), jit_compile=True, backend="inductor"))}
+ROWS |= INDUCTOR
+
 # Those that take longer: capturing does.
 SLOW = (
+    *INDUCTOR,
     "captured",
     *("captured, no row for some", "captured, frozen and released", "captured, remat"),
     *("captured, prefetched", "local, captured", "DataLoader with workers"),

@@ -22,6 +22,8 @@ def trained(network, x):
     return [y, x.grad, *(p.grad for p in network.parameters()), *network.buffers()]
 
 
+# Of torch's own, where it traces a function of autograd's.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_it_is_batch_norm(alone, compiled):
     make = lambda: torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.ReLU())  # noqa: E731

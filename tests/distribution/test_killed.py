@@ -1,7 +1,6 @@
 """A process that is killed or stops: all end, and go on as if nothing had happened."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -56,8 +55,8 @@ def train(folder, restarts=0, **options):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    code, said = train(folder)
-    assert code == 0, said
+    codes = processes.finish(run(folder))
+    assert codes == [0, 0], processes.printed(folder, 2)
     return folder
 
 
@@ -80,15 +79,20 @@ def test_killed_ten_times_it_goes_on_by_itself(seed, whole, tmp_path):
     assert_ended_alike(folder, whole)
 
 
+def run(folder, **options):
+    """Two processes without torchrun."""
+    folder.mkdir(exist_ok=True)
+    return processes.fork(2, SCRIPT, [folder, json.dumps(options)], folder)
+
+
 def kill_one(folder, rng, running):
     """Kill a process from outside, at any moment of the training; its number."""
-    pids = [folder / f"pid {number}" for number in range(2)]
-    while not all(path.exists() and path.read_text() for path in pids):
-        assert running.poll() is None
+    while not all((folder / f"pid {number}").exists() for number in range(2)):
+        assert running[0].poll() is None
         time.sleep(0.01)
-    time.sleep(rng.uniform(0, 0.6))
+    time.sleep(rng.uniform(0, 6 * SLOW))
     number = rng.randrange(2)
-    os.kill(int(pids[number].read_text()), signal.SIGKILL)
+    running[number].kill()
     return number
 
 
@@ -99,33 +103,34 @@ def test_killed_ten_times_it_goes_on_when_it_is_started_again(whole, tmp_path):
     rng = random.Random(seed)
     print("seed", seed)
     for _ in range(TIMES):
-        running = start(folder, slow=SLOW)
+        running = run(folder, slow=SLOW)
         number = kill_one(folder, rng, running)
-        (code,) = processes.finish([running])
-        said = (folder / "printed").read_text(encoding="utf-8")
-        assert code != 0
-        assert "SIGKILL" in said
-        assert not list(folder.glob("*.npz")), said
+        codes = processes.finish(running)
+        assert codes[number] == -signal.SIGKILL
+        assert codes[1 - number] == 1
+        said = processes.printed(folder, 2)[1 - number]
+        assert "ProcessLostError" in said, said
         saved = files.latest(folder / "checkpoints")
         place = saved and (saved.state["epoch"], saved.state["step"])
-        print(f"process {number} killed; the last checkpoint: {place}")
+        print(f"process {number} killed; the last checkpoint is after {place}")
         for path in folder.glob("pid *"):
             path.unlink()
-    code, said = train(folder)
-    assert code == 0, said
+    codes = processes.finish(run(folder))
+    assert codes == [0, 0], processes.printed(folder, 2)
     assert_ended_alike(folder, whole)
 
 
 def test_a_stopped_process_ends_the_others(tmp_path):
     options = {"stops": 4, "timeout": 8}
-    running = processes.start(2, ["-m", SCRIPT, str(tmp_path), json.dumps(options)], tmp_path)
+    running = run(tmp_path, **options)
     try:
-        assert running[0].wait(120) == 1
+        assert running[0].wait(600) == 1
         assert running[1].poll() is None
         running[1].send_signal(signal.SIGCONT)
-        assert running[1].wait(60) == 1
+        assert running[1].wait(600) == 1
     finally:
-        processes.finish(running, timeout=0.1)
+        for process in running:
+            process.kill()
     for number, text in enumerate(processes.printed(tmp_path, 2)):
         said = f"ProcessLostError: Process {number} of 2 has lost another one, which has ended or "
         assert said + "has not answered for 8 s" in text

@@ -20,12 +20,10 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="for 
 CLOSE = {"bfloat16": 2e-2, "float16": 2e-3}
 
 
-def run(folder, names, count=2, *, events=False, timeout=240):
+def run(folder, names, count=2, *, events=False, timeout=900):
     """Train the rows in several processes; what they printed."""
-    arguments = ["-m", "tests.support.parallel_rows", str(folder), *names]
-    if events:
-        arguments = ["-m", "tests.support.parallel_events", str(folder), *names]
-    codes = processes.finish(processes.start(count, arguments, folder), timeout)
+    module = "tests.support.parallel_events" if events else "tests.support.parallel_rows"
+    codes = processes.finish(processes.fork(count, module, [folder, *names], folder), timeout)
     printed = processes.printed(folder, count)
     assert codes == [0] * count, "\n".join(printed)
     return printed

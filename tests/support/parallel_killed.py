@@ -80,7 +80,17 @@ def killer(folder, checkpoint, seed, times, slow):
     return [AtStep(step, once(folder / f"killed {attempt}", signal.SIGKILL), seconds)]
 
 
+def wait_for_all(folder):
+    """Until all processes are about to meet: what they wait for then is short."""
+    count = int(os.environ["WORLD_SIZE"])
+    (folder / f"there {os.environ['RANK']}").touch()
+    while len(list(folder.glob("there *"))) < count:
+        time.sleep(0.01)
+
+
 def main(folder, seed=0, times=0, stops=None, slow=0.0, timeout=60):
+    if timeout < 60:
+        wait_for_all(folder)
     distribution.initialize(timeout=timeout)
     distribution.set_distribution(distribution.DataParallel())
     checkpoint = Checkpoint(folder / "checkpoints", every_steps=2)

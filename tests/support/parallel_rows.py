@@ -176,7 +176,8 @@ def of_grain(steps=None):
     pipeline = grain.MapDataset.source(list(zip(x, y, strict=True))).shuffle(seed=1).batch(BATCH)
     if steps is None:
         return fit(compiled(network()), pipeline)
-    return fit(compiled(network()), pipeline.to_iter_dataset(), steps_per_epoch=steps)
+    endless = pipeline.repeat().to_iter_dataset()
+    return fit(compiled(network()), endless, steps_per_epoch=steps)
 
 
 ROWS = {

@@ -147,7 +147,7 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test", "cv", "ray", "docs"]),  # their tests are skipped without them
+        ("tests", ["test", "cv", "ray", "grain", "docs"]),  # their tests are skipped without them
         ("examples", ["data", "ray"]),
         ("tools", ["docs", "test"]),  # the wheel's hook needs hatchling
         ("applications", ["data"]),

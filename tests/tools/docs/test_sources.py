@@ -115,6 +115,13 @@ def test_the_readme_is_read_in_two_minutes():
     assert lines[7].startswith("![")
 
 
+def test_every_family_has_a_picture():
+    from keras_mg.applications import list_models, network_record
+
+    drawn = {network_record(picture.call.partition("(")[0]).family for picture in pages.PICTURES}
+    assert drawn == {network_record(name).family for name in list_models()}
+
+
 def test_the_recipes_table_has_every_recipe():
     from keras_mg.recipes import list_recipes
 

@@ -86,12 +86,13 @@ def run(folder, **options):
 
 
 def kill_one(folder, rng, running):
-    """Kill a process from outside, at any moment of the training; its number."""
-    while not all((folder / f"pid {number}").exists() for number in range(2)):
-        assert running[0].poll() is None
-        time.sleep(0.01)
-    time.sleep(rng.uniform(0, 6 * SLOW))
-    number = rng.randrange(2)
+    """Kill a process from outside, at any moment of the next few steps; its number."""
+    number, steps = rng.randrange(2), rng.randrange(2, 6)
+    path = folder / f"steps {number}"
+    while not path.exists() or path.stat().st_size < steps:
+        assert running[number].poll() is None, processes.printed(folder, 2)
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0, SLOW))
     running[number].kill()
     return number
 
@@ -113,8 +114,9 @@ def test_killed_ten_times_it_goes_on_when_it_is_started_again(whole, tmp_path):
         saved = files.latest(folder / "checkpoints")
         place = saved and (saved.state["epoch"], saved.state["step"])
         print(f"process {number} killed; the last checkpoint is after {place}")
-        for path in folder.glob("pid *"):
+        for path in folder.glob("steps *"):
             path.unlink()
+    assert saved.state["epoch"] > 1
     codes = processes.finish(run(folder))
     assert codes == [0, 0], processes.printed(folder, 2)
     assert_ended_alike(folder, whole)

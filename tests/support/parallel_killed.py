@@ -26,11 +26,15 @@ EPOCHS, STEPS = 12, 3
 
 
 class Slow(keras.callbacks.Callback):
-    def __init__(self, seconds):
+    """Steps that take some seconds, and a file with a byte for each."""
+
+    def __init__(self, seconds, path):
         super().__init__()
-        self.seconds = seconds
+        self.seconds, self.path = seconds, path
 
     def on_train_batch_end(self, batch, logs=None):
+        with self.path.open("ab") as file:
+            file.write(b".")
         time.sleep(self.seconds)
 
 
@@ -94,14 +98,14 @@ def main(folder, seed=0, times=0, stops=None, slow=0.0, timeout=60):
     distribution.initialize(timeout=timeout)
     distribution.set_distribution(distribution.DataParallel())
     checkpoint = Checkpoint(folder / "checkpoints", every_steps=2)
-    callbacks = [checkpoint, *killer(folder, checkpoint, seed, times, slow), Slow(slow)]
+    callbacks = [checkpoint, *killer(folder, checkpoint, seed, times, slow)]
+    callbacks.append(Slow(slow, folder / f"steps {distribution.process_id()}"))
     if stops is not None and distribution.process_id() == distribution.num_processes() - 1:
         callbacks.append(AtStep(stops, once(folder / "stopped", signal.SIGSTOP)))
     keras.utils.set_random_seed(1)
     model = rows.compiled(
         rows.network(between=[lambda: keras.layers.Dropout(0.5)]), keras.optimizers.Adam(0.01)
     )
-    (folder / f"pid {distribution.process_id()}").write_text(str(os.getpid()))
     history = model.fit(
         *rows.data(23),
         batch_size=rows.BATCH,

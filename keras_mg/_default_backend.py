@@ -1,8 +1,8 @@
-"""Keeps `import keras_mg` working where nobody chose a Keras backend.
+"""Settles on PyTorch where nobody chose a Keras backend.
 
-Keras falls back on TensorFlow, which this package does not depend on, so on a fresh machine the
-import would end in "No module named 'tensorflow'". PyTorch, which it does depend on, takes over
-exactly there.
+Keras falls back on TensorFlow, which this package does not depend on: on a fresh machine the import
+would end in "No module named 'tensorflow'", and beside an extra that brings TensorFlow, such as
+`cv`, networks would run on another backend than the day before, without a word.
 """
 
 import importlib.util
@@ -11,26 +11,43 @@ import os
 import sys
 from pathlib import Path
 
+# What Keras writes into `keras.json` by itself, on its first import; no choice of anybody's.
+_WRITTEN_BY_KERAS = {
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
+
 
 def choose_backend() -> None:
-    """Set `KERAS_BACKEND=torch` if Keras would otherwise ask for a TensorFlow that is missing.
+    """Set `KERAS_BACKEND=torch` unless somebody chose a backend that is there.
 
-    A choice that can work is left alone: Keras already imported, `KERAS_BACKEND` set, another
-    backend in `keras.json`, or TensorFlow installed. A `keras.json` that says `tensorflow` does not
-    count as a choice, because Keras writes that file by itself on its first import.
+    A choice is Keras already imported, `KERAS_BACKEND`, or a `keras.json` that is not Keras's own.
+    One of a TensorFlow that is missing is none. Beside an installed TensorFlow a line says so.
     """
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
-    if _configured_backend() == "tensorflow" and importlib.util.find_spec("tensorflow") is None:
-        os.environ["KERAS_BACKEND"] = "torch"
+    settings = _settings()
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    if settings.get("backend", "tensorflow") != "tensorflow":
+        return
+    if has_tensorflow and settings and settings != _WRITTEN_BY_KERAS:
+        return
+    os.environ["KERAS_BACKEND"] = "torch"
+    if has_tensorflow:
+        sys.stderr.write(
+            "keras_mg: nobody chose a Keras backend, so it is torch; KERAS_BACKEND=tensorflow "
+            "chooses TensorFlow.\n"
+        )
 
 
-def _configured_backend() -> str:
+def _settings() -> dict:
     home = os.environ.get("KERAS_HOME")
     folder = Path(home) if home else Path.home() / ".keras"
     try:
         settings = json.loads((folder / "keras.json").read_text(encoding="utf-8"))
-        return str(settings["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # No file, or one that Keras too would pass over.
-        return "tensorflow"
+    except (OSError, ValueError):
+        return {}
+    # A file that is something else, or names no backend, Keras too would pass over.
+    return settings if isinstance(settings, dict) and "backend" in settings else {}

@@ -36,10 +36,46 @@ def test_torch_where_the_settings_are_unreadable(fresh_machine, text):
     assert os.environ["KERAS_BACKEND"] == "torch"
 
 
-def test_an_installed_tensorflow_stays_the_default(fresh_machine, monkeypatch):
+@pytest.fixture
+def with_tensorflow(fresh_machine, monkeypatch):
     monkeypatch.setattr(default_backend.importlib.util, "find_spec", lambda name: object())
+    return fresh_machine
+
+
+def test_an_installed_tensorflow_is_nobody_s_choice(with_tensorflow, capsys):
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "torch" in said
+    assert "KERAS_BACKEND=tensorflow" in said
+
+
+def test_the_file_that_keras_writes_is_nobody_s_choice(with_tensorflow):
+    code = "import keras; print(keras.__version__)"
+    environment = os.environ | {"KERAS_BACKEND": "torch", "KERAS_HOME": str(with_tensorflow)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    default_backend.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"backend": "tensorflow"},
+        {
+            "floatx": "float32",
+            "epsilon": 1e-07,
+            "backend": "tensorflow",
+            "image_data_format": "channels_first",
+        },
+    ],
+)
+def test_keras_json_by_hand_chooses_tensorflow(with_tensorflow, settings, capsys):
+    (with_tensorflow / "keras.json").write_text(json.dumps(settings))
     default_backend.choose_backend()
     assert os.environ["KERAS_BACKEND"] == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_the_environment_wins(fresh_machine, monkeypatch):
@@ -60,10 +96,6 @@ def test_an_imported_keras_is_left_alone(fresh_machine, monkeypatch):
     assert os.environ["KERAS_BACKEND"] == ""
 
 
-@pytest.mark.skipif(
-    default_backend.importlib.util.find_spec("tensorflow") is not None,
-    reason="with TensorFlow installed Keras's own default works",
-)
 def test_the_package_imports_in_a_new_process_with_nothing_set(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KERAS_")}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -37,8 +37,9 @@ def documented_objects():
     finder = doctest.DocTestFinder(exclude_empty=False)
     names = [keras_mg.__name__]
     names += [m.name for m in pkgutil.walk_packages(keras_mg.__path__, "keras_mg.")]
-    if importlib.util.find_spec("triton") is None:
-        names.remove("keras_mg.ops._triton_kernels")
+    for needed, name in (("triton", "ops._triton_kernels"), ("keras_hub", "hub")):
+        if importlib.util.find_spec(needed) is None:
+            names.remove(f"keras_mg.{name}")
     for name in names:
         yield from finder.find(importlib.import_module(name))
 

@@ -65,6 +65,31 @@ def _fitted(name, jit_compile):
     return model
 
 
+@pytest.mark.filterwarnings("ignore")  # of the exporters about themselves
+@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_onnx(name, deployed, tmp_path):
+    """Keras's way, for one batch size, and torch's, for any."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = tiny.fill(tiny.NETWORKS[name]())
+    model = keras_mg.deploy(model) if deployed else model
+    model.eval()
+    x = np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
+    with torch.no_grad():
+        expected = model(torch.from_numpy(x), training=False).numpy()
+    shape = [keras.InputSpec(shape=x.shape, dtype="float32")]
+    model.export(tmp_path / "one.onnx", format="onnx", verbose=False, input_signature=shape)
+    size = torch.export.Dim("batch", min=1, max=1024)
+    example = (torch.from_numpy(x[:3]),)
+    program = torch.export.export(model, example, dynamic_shapes={"args": ({0: size},)})
+    torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "any.onnx")
+    for file in ("one.onnx", "any.onnx"):
+        session = runtime.InferenceSession(tmp_path / file, providers=["CPUExecutionProvider"])
+        (made,) = session.run(None, {session.get_inputs()[0].name: x})
+        np.testing.assert_allclose(made, expected, atol=2e-5 * abs(expected).max())
+
+
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of what nothing reads
 @pytest.mark.parametrize("name", FAMILIES)
 def test_torchs_tools_find_weights_in_the_order_of_their_axes(name, tmp_path):

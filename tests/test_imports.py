@@ -27,6 +27,7 @@ ORDER = [
     "deployment",
     "weights",
     "applications",
+    "hub",
     "datasets",
     "metrics",
     "visualization",
@@ -36,9 +37,13 @@ ORDER = [
 ]
 
 # These cost seconds to import or are optional, so they load inside the function that needs them.
-# torch is the exception in the rooms that are written in it, which import those files late.
-TORCH_ROOMS = ["_private", "distribution", "ops", "training"]
-LATE = ["torch", "jax", "tensorflow", "tensorflow_datasets", "keras_cv", "sklearn", "matplotlib"]
+# torch and keras-hub are the exceptions in the rooms that are written in them, which are imported
+# late: those files of the one, all of the other.
+WRITTEN_IN = {"torch": ["_private", "distribution", "ops", "training"], "keras_hub": ["hub"]}
+LATE = [
+    *("torch", "jax", "tensorflow", "tensorflow_datasets", "keras_cv", "keras_hub"),
+    *("sklearn", "matplotlib"),
+]
 
 SCRIPT_FOLDERS = ["examples", "tools"]
 
@@ -73,7 +78,7 @@ def package_violations(source, module, is_package=False):
     for node, name, late in imported_names(ast.parse(source), module, is_package):
         where = f"{module}:{node.lineno}"
         top, *rest = name.split(".")
-        if top in LATE and not late and not (top == "torch" and own in TORCH_ROOMS):
+        if top in LATE and not late and own not in WRITTEN_IN.get(top, ()):
             problems.append(f"{where} imports {top} at module level; import it where it is used")
         if top != PACKAGE or own is None:
             continue
@@ -284,6 +289,7 @@ def test_the_scripts_use_the_public_interface():
         ("keras_mg.layers.a", "from keras_mg.ops._grids import crop", "private to ops"),
         ("keras_mg.recipes.a", "from keras_mg.ops.a import _b", "private to ops"),
         ("keras_mg.datasets.a", "import torch", "torch at module level"),
+        ("keras_mg.layers.a", "import keras_hub", "keras_hub at module level"),
         ("keras_mg", "import tensorflow", "tensorflow at module level"),
     ],
 )
@@ -297,6 +303,7 @@ def test_the_checker_sees_a_bad_import(module, source, expected):
     ("module", "is_package", "source"),
     [
         ("keras_mg.ops._torch_ops", False, "import torch"),
+        ("keras_mg.hub", False, "import keras_hub"),
         ("keras_mg.training._a", False, "import torch"),
         ("keras_mg.ops.a", False, "from keras_mg.ops._grids import crop"),
         ("keras_mg.ops", True, "from .backend import conv2d as conv2d"),

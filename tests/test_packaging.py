@@ -65,7 +65,7 @@ def test_the_metadata_says_what_the_readme_says(wheel_metadata):
     assert wheel_metadata["Version"] == keras_mg.__version__
     assert wheel_metadata["License-Expression"] == "Apache-2.0"
     assert wheel_metadata["Requires-Python"] == ">=3.11"
-    assert {"data", "cv", "docs", "jax", "test", "dev"} <= set(
+    assert {"data", "cv", "docs", "export", "hub", "jax", "test", "dev"} <= set(
         wheel_metadata.get_all("Provides-Extra")
     )
 

@@ -152,8 +152,8 @@ def upsample(x, height: int, width: int, data_format: str):
 def interleave(x, groups: int, data_format: str):
     """Channel `a * (channels / groups) + b` moves to `b * groups + a`."""
     axis = _channel_axis(data_format)
-    shape = tuple(x.shape)
-    split = (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+    shape = ops.shape(x)  # where TensorFlow builds a graph, sides may be tensors
+    split = (*shape[:axis], groups, x.shape[axis] // groups, *shape[axis + 1 :])
     order = list(range(5))
     order[axis], order[axis + 1] = axis + 1, axis
     return ops.reshape(ops.transpose(ops.reshape(x, split), order), shape)

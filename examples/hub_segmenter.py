@@ -35,7 +35,7 @@ keras.utils.set_random_seed(options.seed)
 keras.config.set_image_data_format("channels_last")
 shape = (32, 32, 1)
 trunk = keras_mg.applications.MgNet(
-    filters=options.filters, include_top=False, pyramid_outputs=True, input_shape=shape
+    (2, 2, 2), options.filters, include_top=False, pyramid_outputs=True, input_shape=shape
 )
 backbone = keras_hub.models.DeepLabV3Backbone(
     PyramidBackbone(trunk),

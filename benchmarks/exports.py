@@ -345,10 +345,10 @@ assert np.allclose(made, model.predict(image[None], verbose=0), atol=1e-5)
 ```
 
 - A model is exported in the mode that it is in: call `model.eval()` first, unless it is deployed.
-- `model.export(format="onnx")` makes a file for one batch size, one where none is given.
-- A TensorFlow SavedModel is not made from torch: Keras takes the way over `torch_xla`, which has no
-  release for this torch. With `KERAS_BACKEND=tensorflow` the same networks and weights files give
-  one by `model.export("folder")`.
+- `model.export(format="onnx")` makes a file for one batch size; for one image where none is given.
+- A TensorFlow SavedModel is not made from torch: Keras takes the way over `torch_xla`, whose newest
+  release, 2.9, is for an older torch. With `KERAS_BACKEND=tensorflow` the same network makes one by
+  `model.export("folder")`.
 - `model.quantize("int8")` quantizes Keras's own layers, of a network here its classifier; the
   convolutions stay in float32. Runtimes quantize all of a file themselves, such as
   `onnxruntime.quantization`.
@@ -360,7 +360,8 @@ MEASURED = """\
 By `python -m benchmarks.exports`: the largest difference from torch, relative to the largest
 output, and the time of a batch of {batch} on one thread as a multiple of that of eager torch in the
 same form (CPU seconds, median of {rounds}), on {hardware}, {dates}. Images are small (32 or 64
-pixels a side), weights and statistics random.
+pixels a side), weights and statistics random. A network or cell that is not here has not been
+measured yet.
 """
 
 

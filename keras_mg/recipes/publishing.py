@@ -89,16 +89,16 @@ def publish(
         stem = f"{network.lower()}-{tag}-{digest[:12]}"
         _copy(written, folder / f"{stem}.weights.h5")
         size = written.stat().st_size
-    preprocessing = None
-    if (run / _runs.FITTED).is_file():
-        preprocessing = {
-            "filename": f"{stem}.npz",
-            "hash": f"sha256:{_runs.sha256(run / _runs.FITTED)}",
-        }
-        _copy(run / _runs.FITTED, folder / preprocessing["filename"])
+        fitted = _statistics(recipe, run, Path(scratch))
+        preprocessing = None
+        if fitted is not None:
+            preprocessing = {
+                "filename": f"{stem}.npz",
+                "hash": f"sha256:{_runs.sha256(fitted)}",
+            }
+            _copy(fitted, folder / preprocessing["filename"])
     dataset = _dataset(recipe)
     classes = int(_last_axis(model))
-    names = CLASS_NAMES.get(dataset, ())
     record = TrainedInfo(
         network=network,
         tag=tag,
@@ -111,7 +111,7 @@ def publish(
         data=dataset,
         data_licence=LICENCES.get(dataset, "not stated here"),
         classes=classes,
-        class_names=names if len(names) == classes else tuple(map(str, range(classes))),
+        class_names=_class_names(recipe, dataset, classes),
         input_shape=tuple(_channels_last(model.input_shape[1:])),
         parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
         layers=layer_digests(model),
@@ -197,6 +197,29 @@ def _dataset(recipe: Recipe) -> str:
     return str(getattr(data, "dataset", type(data).__name__))
 
 
+def _statistics(recipe: Recipe, run: Path, scratch: Path) -> Path | None:
+    """The .npz of what the run normalised images by; None where the network takes them as they are.
+
+    Canvases are of ink from 0 to 1, images of values from 0 to 255.
+    """
+    if (run / _runs.FITTED).is_file():
+        return run / _runs.FITTED
+    if not isinstance(recipe.data, ClutteredMNIST):
+        return None
+    mean, std = recipe.data.normalization
+    path = scratch / _runs.FITTED
+    np.savez(path, mean=np.float32([255 * mean]), std=np.float32([255 * std]))
+    return path
+
+
+def _class_names(recipe: Recipe, dataset: str, classes: int) -> tuple[str, ...]:
+    """Of the outputs: one map of a transformed digit is of no class."""
+    if isinstance(recipe.data, ClutteredMNIST) and classes == 1:
+        return ("digit",)
+    names = CLASS_NAMES.get(dataset, ())
+    return names if len(names) == classes else tuple(map(str, range(classes)))
+
+
 def _of_last_part(result: dict[str, Any]) -> str:
     resumed = result.get("resumed_after_epochs") is not None
     return " (the hours are those since the run was resumed)" if resumed else ""
@@ -214,16 +237,18 @@ def processor() -> str:
 
 
 def _needed(recipe: Recipe, model: keras.Model) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """The constructor's name, the recipe's arguments that the weights ask for, and its activation.
+    """The constructor's name, the recipe's arguments that the weights ask for, and its others.
 
-    An argument that sets initial values, say, is not asked for.
+    The others change what a network of these weights computes, and are the user's to choose: the
+    activation, and the type of numbers, in which the weights are float32 whatever it is. An
+    argument that sets initial values, say, is not asked for.
     """
     made = recipe.network
     assert isinstance(made, partial)
     construct = getattr(applications, made.func.__name__)
     parameters = inspect.signature(construct).parameters
     given = dict(zip(parameters, made.args, strict=False)) | made.keywords
-    head = {key: given.pop(key) for key in ("classifier_activation",) if key in given}
+    head = {key: given.pop(key) for key in ("classifier_activation", "dtype") if key in given}
     for name in list(given):
         fewer = {key: value for key, value in given.items() if key != name}
         if parameters[name].default is inspect.Parameter.empty:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from keras_mg.applications import MgNet
+from keras_mg.applications import MgNet, SegPMG
 from keras_mg.cli import main
 from keras_mg.datasets import load_images
 from keras_mg.recipes import evaluate, get_recipe, publish, train
@@ -210,3 +210,29 @@ def test_spread_and_command_without_validation(run):
     assert spread([{"loss": 1.0, "val_loss": 0.5}]) == {}
     result = {**run[1], "validation_fraction": 0.25, "jit_compile": True}
     assert command(RECIPE, result).endswith("--seed 5 --validation-fraction 0.25 --compile")
+
+
+def test_canvases_in_mixed_precision(tmp_path, monkeypatch):
+    """The type of numbers is the user's, and canvases of 0 to 255 become what was trained on."""
+    recipe = (
+        get_recipe("pmg-digits-rot")
+        .shortened(1)
+        .changed({"network.dtype": "mixed_bfloat16", "network.filters": (4, 4, 4, 4)})
+        .changed({"data.steps_per_epoch": 1, "data.evaluated": 4, "batch_size": 4})
+    )
+    train(recipe, tmp_path / "run", verbose=0)
+    record = publish(tmp_path / "run", tmp_path / "host", "turned")
+    assert record.arguments == {"filters": (4, 4, 4, 4), "outputs": 1}
+    assert record.class_names == ("digit",)
+    assert "--set network.dtype=mixed_bfloat16" in record.command
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "host"))
+    model = SegPMG(filters=(4, 4, 4, 4), outputs=1, weights="turned")
+    assert model.compute_dtype == "float32"
+    trained = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    for ours, theirs in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    ink = np.zeros((64, 64, 1), "float32")
+    ink[20:30, 20:30] = 1
+    np.testing.assert_allclose(
+        record.preprocess(255 * ink[None])[0], (ink - 0.1141) / 0.2746, atol=1e-5
+    )

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_mg.recipes import recipe_of
+from keras_mg.recipes.canvas_data import ClutteredMNIST
 
 STORED = Path(__file__).parents[1] / "data" / "shipped"
 COUNT = 100
@@ -27,15 +28,33 @@ def first_images(recipe, preprocessing=None):
     return np.concatenate(x)[:COUNT], np.concatenate(y)[:COUNT]
 
 
+def _in_float32(recipe, model):
+    """The same network and weights, computing in full precision."""
+    network = recipe.network
+    if "dtype" not in network.keywords:
+        return model
+    settings = {key: value for key, value in network.keywords.items() if key != "dtype"}
+    plain = network.func(*network.args, **settings)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
 def main(run, name):
     recipe, _ = recipe_of(run)
-    model = keras.saving.load_model(Path(run) / "model.keras", compile=False)
+    model = _in_float32(recipe, keras.saving.load_model(Path(run) / "model.keras", compile=False))
     fitted = Path(run) / "preprocessing.npz"
     x, truth = first_images(recipe, fitted if fitted.is_file() else None)
     outputs = model.predict(x, verbose=0)
     arrays = {"outputs": outputs, "truth": truth}
-    if outputs.ndim == 4:  # the canvases are drawn anew wherever they are needed
+    if outputs.ndim == 4:
         arrays = {"outputs": outputs[:, ::STEP, ::STEP]}
+        if isinstance(recipe.data, ClutteredMNIST):  # others are drawn anew where they are needed
+            mean, std = recipe.data.normalization
+            ink = np.rint(255 * (x * std + mean))
+            assert np.abs(ink / 255 - (x * std + mean)).max() < 0.5 / 255 + 1e-5
+            arrays |= {"images": ink.astype("uint8"), "truth": truth.astype(bool)}
+            x = ((ink - 255 * mean) / (255 * std)).astype("float32")
+            arrays["outputs"] = model.predict(x, verbose=0)[:, ::STEP, ::STEP]
     elif recipe.data.dataset not in ("digits",):
         from keras_mg.datasets import load_images
 

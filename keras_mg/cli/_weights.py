@@ -66,11 +66,20 @@ def publish(
     hardware: Annotated[
         str | None, typer.Option(help="That the run was trained on. [default: this processor]")
     ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of prepared tensorflow-datasets: what was trained in mixed precision is "
+            "measured again in float32.  [default: TFDS_DATA_DIR or ~/tensorflow_datasets]"
+        ),
+    ] = None,
 ) -> None:
     """Add a run's weights, their record and a card to a folder for a host of weights."""
     from keras_mg import recipes
 
-    record = recipes.publish(run, folder, tag, licence=licence, hardware=hardware)
+    record = recipes.publish(
+        run, folder, tag, licence=licence, hardware=hardware, data_dir=data_dir
+    )
     print(f"{record.folder}: {record.filename}, {record.size:,} bytes; the index has it as")
     print(f"  {record.call()}")
 

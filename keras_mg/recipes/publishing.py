@@ -23,6 +23,7 @@ from keras_mg.datasets.images import CLASS_NAMES, LICENCES
 from keras_mg.recipes import _runs
 from keras_mg.recipes.canvas_data import ClutteredMNIST
 from keras_mg.recipes.data import DigitCanvases
+from keras_mg.recipes.evaluation import evaluate
 from keras_mg.recipes.lookup import get_recipe
 from keras_mg.recipes.opening import recipe_of
 from keras_mg.recipes.recipe import Recipe
@@ -38,6 +39,7 @@ def publish(
     tag: str,
     licence: str = "Apache-2.0",
     hardware: str | None = None,
+    data_dir: str | os.PathLike | None = None,
 ) -> TrainedInfo:
     """Adds the weights of a finished run to a folder that a host can serve.
 
@@ -59,6 +61,9 @@ def publish(
         tag: what will be given as `weights=`: a Python identifier.
         licence: of the weights. Defaults to "Apache-2.0".
         hardware: that the run was trained on. Defaults to this machine's processor.
+        data_dir: folder of prepared tensorflow-datasets; see `load_images`. Only a network that was
+            trained in mixed precision needs it: the figures of the record are those of the file's
+            users, in float32, and are measured again.
 
     Returns:
         The record.
@@ -66,6 +71,7 @@ def publish(
     Raises:
         ValueError: if `run` holds no finished run, its model is not the one that was measured, or
             `tag` is no identifier.
+        FileNotFoundError: if the figures are to be measured again, and the data are not there.
         OSError: if something cannot be written. Until the index is, the folder serves what it did
             before.
     """
@@ -85,6 +91,17 @@ def publish(
         written = Path(scratch, "published.weights.h5")
         model.save_weights(written)
         _compare(model, network, arguments | head, written)
+        figures = result["test"]
+        if head.get("dtype") not in (None, "float32"):
+            plain = recipe.changed({"network.dtype": "float32"})
+            saved = run / _runs.FITTED
+            measured = evaluate(
+                plain,
+                written,
+                data_dir=data_dir,
+                preprocessing=saved if saved.is_file() else None,
+            )
+            figures = {name: measured["figures"][name] for name in figures}
         digest = _runs.sha256(written)
         stem = f"{network.lower()}-{tag}-{digest[:12]}"
         _copy(written, folder / f"{stem}.weights.h5")
@@ -122,7 +139,7 @@ def publish(
         epochs=recipe.epochs,
         validation_fraction=result.get("validation_fraction"),
         images=result["images"],
-        figures=result["test"],
+        figures=figures,
         spread=spread(result["history"]),
         claims=dict(recipe.claims),
         hours=round(result["seconds"] / 3600, 2),

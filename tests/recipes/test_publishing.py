@@ -224,6 +224,10 @@ def test_canvases_in_mixed_precision(tmp_path, monkeypatch):
     record = publish(tmp_path / "run", tmp_path / "host", "turned")
     assert record.arguments == {"filters": (4, 4, 4, 4), "outputs": 1}
     assert record.class_names == ("digit",)
+    measured = evaluate(
+        recipe.changed({"network.dtype": "float32"}), tmp_path / "host" / record.filename
+    )
+    assert record.figures == {key: measured["figures"][key] for key in ("loss", "mean_iu")}
     assert "--set network.dtype=mixed_bfloat16" in record.command
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "host"))
     model = SegPMG(filters=(4, 4, 4, 4), outputs=1, weights="turned")

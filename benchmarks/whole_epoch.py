@@ -2,9 +2,9 @@
 
     python -m benchmarks.whole_epoch [RECIPE ...] [--epochs 4] [--rounds 3] [--clock cpu]
 
-`train` draws, crops and mirrors each batch, watches the loss, and saves a checkpoint and the history
-after each epoch; `fit` is given the images normalised once, and does none of this. Both are timed
-from the beginning of an epoch to that of the next, the first epoch left out, in turn.
+`train` draws, crops and mirrors each batch, watches the loss, and saves a checkpoint and the
+history after each epoch; `fit` is given the images normalised once, and does none of this. Both
+are timed from the beginning of an epoch to that of the next, the first epoch left out, in turn.
 """
 
 from __future__ import annotations

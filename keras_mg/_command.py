@@ -22,7 +22,8 @@ def is_command() -> bool:
     if script == "-m":  # until Python has found the module
         words = sys.orig_argv
         return "-m" in words[:-1] and words[words.index("-m") + 1] == PACKAGE
-    return Path(script).stem == "keras-mg"
+    path = Path(script)
+    return path.stem == "keras-mg" or path.parts[-2:] == (PACKAGE, "__main__.py")
 
 
 def late_attribute(name: str) -> Any:

@@ -88,7 +88,7 @@ def test_the_description_holds_nothing_that_an_index_could_not_show(wheel_metada
 
 
 def test_links_and_pictures_become_words():
-    text = "![a](b.png)\n\n[c](d.md#e), [f](#g), [h](https://i.org)\n```\n[j](k)\n```\n[l](m)"
+    text = '<img src="x/y.png" alt="z" width="9%"> ![a](b.png)\n\n[c](d.md#e), [f](#g), [h](https://i.org)\n```\n[j](k)\n```\n[l](m)'
     expected = "c, f, [h](https://i.org)\n```\n[j](k)\n```\nl"
     assert for_an_index(text) == expected
 

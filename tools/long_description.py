@@ -15,6 +15,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 _FENCE = re.compile(r"(^```.*?^```[^\n]*$)", re.M | re.S)
 _ELSEWHERE = r"(?![a-z][a-z0-9+.-]*:)[^)]*"
 _PICTURE = re.compile(rf"!\[[^\]]*\]\({_ELSEWHERE}\)\n*")
+_IMG = re.compile(r"""<img\b[^>]*\bsrc="(?![a-z][a-z0-9+.-]*:)[^"]*"[^>]*>\s*""")
 _LINK = re.compile(rf"(?<!!)\[([^\]]*)\]\({_ELSEWHERE}\)")
 
 
@@ -25,7 +26,7 @@ def for_an_index(text: str) -> str:
         text: Markdown. What stands in fenced blocks stays as it is.
     """
     parts = _FENCE.split(text)
-    parts[::2] = [_LINK.sub(r"\1", _PICTURE.sub("", part)) for part in parts[::2]]
+    parts[::2] = [_LINK.sub(r"\1", _IMG.sub("", _PICTURE.sub("", part))) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keras_mg._command import is_command
+from keras_mg.cli._processes import is_first
 from keras_mg.cli._shared import say
 
 VARIABLE = "GLIBC_TUNABLES"
@@ -35,7 +36,8 @@ def use() -> None:
     """Start this command anew with the settings, where they help and nobody has chosen others."""
     if not is_command() or not helps(os.environ):
         return
-    say(f"Memory in huge pages ({VARIABLE}); --no-huge-pages leaves it as it is.")
+    if is_first():
+        say(f"Memory in huge pages ({VARIABLE}); --no-huge-pages leaves it as it is.")
     os.environ[VARIABLE] = TUNABLES
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

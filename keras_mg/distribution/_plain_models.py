@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 
 _METHODS = ("fit", "train_on_batch")
+_MARK = "_keras_mg_instead_of"
 
 
 def refuse(refuses: bool) -> None:
@@ -16,12 +17,18 @@ def refuse(refuses: bool) -> None:
     Keras asks nobody before it trains, so its own methods have others in their place meanwhile.
     """
     for name in _METHODS:
-        if (name in vars(keras.Model)) == refuses:
-            continue
-        if refuses:
-            setattr(keras.Model, name, _refusing(getattr(keras.Model, name)))
-        else:
-            delattr(keras.Model, name)
+        own = vars(keras.Model).get(name)
+        replaced = getattr(own, _MARK, None)
+        if refuses and replaced is None:
+            refusing = _refusing(getattr(keras.Model, name))
+            # What somebody else has put on the class, and None where it inherits.
+            setattr(refusing, _MARK, (own,))
+            setattr(keras.Model, name, refusing)
+        elif not refuses and replaced is not None:
+            if replaced == (None,):
+                delattr(keras.Model, name)
+            else:
+                setattr(keras.Model, name, replaced[0])
 
 
 def _refusing(method: Callable) -> Callable:

@@ -30,6 +30,8 @@ def _together() -> Iterator[None]:
     """
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         seconds = limit()
         patience = "for longer than its group allows" if seconds is None else f"for {seconds:g} s"

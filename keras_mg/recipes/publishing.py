@@ -69,8 +69,8 @@ def publish(
         The record.
 
     Raises:
-        ValueError: if `run` holds no finished run, its model is not the one that was measured, or
-            `tag` is no identifier.
+        ValueError: if `run` holds no finished run, its model is not the one that was measured or
+            holds other numbers than float32, or `tag` is no identifier.
         FileNotFoundError: if the figures are to be measured again, and the data are not there.
         OSError: if something cannot be written. Until the index is, the folder serves what it did
             before.
@@ -85,6 +85,11 @@ def publish(
     if (folder / INDEX).exists():
         read_index(folder)  # what cannot be read is not added to
     model = keras.saving.load_model(trained, compile=False)
+    types = {v.dtype for v in model.weights} - {"float32"}
+    if types:
+        raise ValueError(
+            f"Published weights are float32. Received: a run whose model holds {', '.join(types)}"
+        )
     network, arguments, head = _needed(recipe, model)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -338,6 +343,7 @@ def _card(record: TrainedInfo) -> str:
 |---|---:|
 {figures}
 
+- weights are float32, and so was what is measured
 - data: {record.data} (licence: {record.data_licence}); images {dict(record.images)}
 - command: `{record.command}`
 - {record.epochs} epochs, {record.hours} hours on {record.hardware}{spread_lines}{differs}{claims}

@@ -34,6 +34,8 @@ class Hdf5Reader:
     def __init__(self) -> None:
         self.owner = os.getpid()
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # What it may take is counted: it must not take ahead, as a training does.
+        environment.pop("GLIBC_TUNABLES", None)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", os.fspath(WORKER)],
             stdin=subprocess.PIPE,

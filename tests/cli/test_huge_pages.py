@@ -90,6 +90,25 @@ def test_not_in_the_process_of_another_program(started, monkeypatch):
     assert main(RECIPE) == 2
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_process_of_the_module_starts_itself_anew(asked):
+    """`python -m keras_mg`, as torchrun starts it: two starts of one process, the second with
+    settings."""
+    if not _huge_pages.helps({}):
+        pytest.skip("no huge pages on this machine")
+    environment = {k: v for k, v in os.environ.items() if k != _huge_pages.VARIABLE}
+    words = [*RECIPE] if asked else [*RECIPE, "--no-huge-pages"]
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_mg", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout.count("Memory in huge pages") == asked
+    assert "no-such-recipe" in done.stderr
+
+
 def test_the_names_are_those_of_the_c_library():
     """The dynamic linker lists its settings; a name that it does not know it ignores silently."""
     linker = "/lib64/ld-linux-x86-64.so.2"

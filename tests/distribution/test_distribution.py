@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from keras_mg import distribution
+from keras_mg.distribution import _plain_models
 from keras_mg.distribution.shares import Share, part_of
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="for torch")
@@ -101,3 +102,23 @@ def test_a_share_weighs_by_its_rows(monkeypatch):
     assert Share(4, 8).is_even
     assert (Share(4, 7).weight, Share(3, 7).weight) == (8 / 7, 6 / 7)
     assert not Share(0, 1).is_even
+
+
+def test_what_others_have_put_on_keras_models_stays(monkeypatch):
+    """Some packages log what `fit` does by a method of their own in its place."""
+
+    def foreign(self, *args, **kwargs):
+        return "logged"
+
+    inherited = "train_on_batch" in vars(keras.Model)
+    monkeypatch.setattr(keras.Model, "fit", foreign)
+    _plain_models.refuse(False)
+    assert keras.Model.fit is foreign
+    _plain_models.refuse(True)
+    try:
+        with pytest.raises(ValueError, match="under a DataParallel of several processes"):
+            keras.Sequential().fit()
+    finally:
+        _plain_models.refuse(False)
+    assert keras.Model.fit is foreign
+    assert ("train_on_batch" in vars(keras.Model)) == inherited

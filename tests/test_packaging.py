@@ -146,9 +146,9 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("keras_mg", ["data", "hf", "jax"]),
-        ("tests", ["test", "cv", "ray", "grain", "docs"]),  # their tests are skipped without them
-        ("examples", ["data", "ray"]),
+        ("keras_mg", ["data", "hf", "hub", "jax"]),
+        ("tests", ["test", "cv", "ray", "grain", "docs", "hub"]),  # their tests are skipped without them
+        ("examples", ["data", "hub", "ray"]),
         ("tools", ["docs", "test"]),  # the wheel's hook needs hatchling
         ("applications", ["data"]),
     ],

@@ -10,12 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import keras_mg
+from keras_mg.training import stored_in_order
 from tests.support import tiny
 
 pytestmark = [
     pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch's exporter"),
     # Of torch about itself.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    # Kernels are stored in another order than torch's packer looks for.
+    pytest.mark.filterwarnings("ignore:No complete tensor found"),
 ]
 
 FAMILIES = ("seg_pmg", "igc_plain", "mgnet_shared", "resnet_bn_after_add")
@@ -56,15 +59,6 @@ def test_programs_run_where_keras_mg_is_not_installed(deployed, tmp_path):
     assert max(differences.values()) <= 2e-5, differences
 
 
-def _fitted(name, jit_compile):
-    model = tiny.fill(tiny.NETWORKS[name]())
-    model.torch_backend = "aot_eager"
-    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "mse", jit_compile=jit_compile)
-    x, _ = tiny.load(name)
-    model.fit(x, np.zeros((len(x), *model.output_shape[1:]), "float32"), verbose=0)
-    return model
-
-
 @pytest.mark.filterwarnings("ignore")  # of the exporters about themselves
 @pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
 @pytest.mark.parametrize("name", FAMILIES)
@@ -90,42 +84,60 @@ def test_onnx(name, deployed, tmp_path):
         np.testing.assert_allclose(made, expected, atol=2e-5 * abs(expected).max())
 
 
-@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # of what nothing reads
+@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_torchs_tools_find_weights_in_the_order_of_their_axes(name, tmp_path):
+def test_torchs_tools_take_weights_that_are_stored_in_order(name, deployed, tmp_path):
     model = tiny.fill(tiny.NETWORKS[name]())
-    deployed = keras_mg.deploy(model)
-    deployed.save(tmp_path / "m.keras")
-    for each in (
-        model,
-        deployed,
-        keras.saving.load_model(tmp_path / "m.keras"),
-        _fitted(name, False),
-        _fitted(name, True),
-    ):
-        state = each.state_dict()
+    model = keras_mg.deploy(model) if deployed else model
+    x, _ = tiny.load(name)
+    expected = model.predict(x, verbose=0)
+    strides = [p.stride() for p in model.parameters()]
+    with stored_in_order(model):
+        state = model.state_dict()
         assert all(tensor.is_contiguous() for tensor in state.values())
         # A layer's weights stand under the layers that hold it, too.
         once = {tensor.data_ptr(): (key, tensor) for key, tensor in state.items()}
         save_file(dict(once.values()), tmp_path / "m.safetensors")
         stored = load_file(tmp_path / "m.safetensors")
         assert all(torch.equal(stored[key], tensor) for key, tensor in once.values())
-        numbers = torch.nn.utils.parameters_to_vector(each.parameters())
-        assert len(numbers) == sum(variable.value.numel() for variable in each.variables)
+        numbers = torch.nn.utils.parameters_to_vector(model.parameters())
+        assert len(numbers) == sum(variable.value.numel() for variable in model.variables)
+        inside = model.predict(x, verbose=0)
+    np.testing.assert_allclose(inside, expected, atol=2e-5 * abs(expected).max())
+    assert [p.stride() for p in model.parameters()] == strides
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
 
 
-def test_lbfgs_of_torch():
+def test_lbfgs_of_torch_trains_what_is_stored_in_order():
     model = tiny.fill(tiny.NETWORKS["mgnet_shared"]())
     parameters = [variable.value for variable in model.trainable_variables]
-    optimizer = torch.optim.LBFGS(parameters, max_iter=3)
     x = torch.as_tensor(tiny.load("mgnet_shared")[0])
 
     def closure():
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         loss = model(x, training=False).square().mean()
         loss.backward()
         return loss
 
     before = float(closure().detach())
-    optimizer.step(closure)
+    with stored_in_order(model):
+        torch.optim.LBFGS(parameters, max_iter=3).step(closure)
+    # What it has learned stays when the kernels are turned back.
     assert float(closure().detach()) < before / 2
+
+
+@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
+def test_export_finds_weights_in_order(deployed, monkeypatch):
+    """litert-torch takes memory for what the shape says, without a look at the strides."""
+    found = []
+
+    def record(self, filepath, **kwargs):
+        found.append(all(p.is_contiguous() for p in self.parameters()))
+
+    monkeypatch.setattr(keras.Model, "export", record)
+    model = tiny.fill(tiny.NETWORKS["resnet_bn_after_add"]())
+    model = keras_mg.deploy(model) if deployed else model
+    assert not all(p.is_contiguous() for p in model.parameters())
+    model.export("m.tflite", format="litert")
+    assert found == [True]

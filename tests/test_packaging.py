@@ -147,7 +147,10 @@ WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUD
     ("folder", "extras"),
     [
         ("keras_mg", ["data", "hf", "hub", "jax"]),
-        ("tests", ["test", "cv", "ray", "grain", "docs", "hub"]),  # their tests are skipped without them
+        (
+            "tests",
+            ["test", "cv", "ray", "grain", "docs", "hub"],
+        ),  # their tests are skipped without them
         ("examples", ["data", "hub", "ray"]),
         ("tools", ["docs", "test"]),  # the wheel's hook needs hatchling
         ("applications", ["data"]),

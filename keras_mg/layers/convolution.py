@@ -97,6 +97,7 @@ class Convolution(BaseLayer):
             shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
             initializer=self.kernel_initializer,
         )
+        ops.lay_out_kernel(self.kernel)
         self.bias = None
         if self.use_bias or self.folded:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")

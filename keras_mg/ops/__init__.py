@@ -15,6 +15,7 @@ from keras_mg.ops._backend import conv2d_transpose as conv2d_transpose
 from keras_mg.ops._backend import from_native as from_native
 from keras_mg.ops._backend import interleave as interleave
 from keras_mg.ops._backend import jacobian as jacobian
+from keras_mg.ops._backend import lay_out_kernel as lay_out_kernel
 from keras_mg.ops._backend import max_pool as max_pool
 from keras_mg.ops._backend import native_format as native_format
 from keras_mg.ops._backend import recomputed as recomputed

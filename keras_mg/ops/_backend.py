@@ -17,6 +17,7 @@ conv2d_upsampled = _implementation.conv2d_upsampled
 from_native = _implementation.from_native
 interleave = _implementation.interleave
 jacobian = _implementation.jacobian
+lay_out_kernel = _implementation.lay_out_kernel
 max_pool = _implementation.max_pool
 native_format = _implementation.native_format
 recomputed = _implementation.recomputed

@@ -34,22 +34,23 @@ def from_native(x, data_format: str):
     return x.permute(0, 2, 3, 1) if data_format == "channels_last" else x
 
 
-def _convolution_weight(kernel):
-    """The OIHW weight of an HWIO kernel, channels-last, as convolutions take it without a copy.
+def lay_out_kernel(variable) -> None:
+    """Store an HWIO kernel so that its OIHW view is channels-last: convolutions then copy less.
 
-    The kernel itself is stored as its shape says: other tools read it, and some of them without a
-    look at its strides. So it is turned here, as a matrix, whose transposition torch does fastest.
+    Shape, values and gradients stay those of the HWIO variable; only the strides change.
     """
-    if is_exporting():
-        return kernel.permute(3, 2, 0, 1)  # it becomes a constant, and is turned for good
-    rows, columns, inputs, filters = kernel.shape
-    matrix = kernel.reshape(rows * columns * inputs, filters).t().contiguous()
-    return matrix.view(filters, rows, columns, inputs).permute(0, 3, 1, 2)
+    parameter = variable.value
+    oihw = parameter.detach().permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    parameter.data = oihw.permute(2, 3, 1, 0)
 
 
 def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format: str):
     """Convolution with an HWIO `kernel` and `padding` zeros on each of the four sides."""
-    weight = _convolution_weight(kernel.value)
+    weight = kernel.value.permute(3, 2, 0, 1)
+    if weight.shape[0] == 1:
+        # The stride of an axis of size 1 means nothing, but torch guesses the memory format from
+        # it, guesses wrong, and its CPU backward fails; a clone has the strides that it expects.
+        weight = weight.clone(memory_format=torch.channels_last)
     bias = None if bias is None else bias.value
     return group_convolution(x, weight, bias, strides, padding, groups)
 
@@ -83,7 +84,8 @@ def conv2d_upsampled(x, coarse, kernel, bias, data_format: str):
     multiplications per pixel instead of nine.
     """
     own = x.shape[1]
-    weight = _convolution_weight(kernel.value[:, :, :own])
+    weight = kernel.value.permute(3, 2, 0, 1)[:, :own]
+    weight = weight.contiguous(memory_format=torch.channels_last)
     y = F.conv2d(x, weight, None if bias is None else bias.value, 1, 1)
     spread = F.conv_transpose2d(coarse, _spread_kernel(kernel.value[:, :, own:]), None, 2, 1)
     return y.add_(spread)

@@ -10,3 +10,4 @@ from keras_mg.training.model import Model as Model
 from keras_mg.training.prefetch import prefetch as prefetch
 from keras_mg.training.restart_velocity import RestartVelocity as RestartVelocity
 from keras_mg.training.scalars_to_tensorboard import ScalarsToTensorBoard as ScalarsToTensorBoard
+from keras_mg.training.stored_in_order import stored_in_order as stored_in_order

@@ -272,6 +272,27 @@ def is_capture_error(error: Exception) -> bool:
     return isinstance(error, torch_compiler.TorchDynamoException)
 
 
+def match_layout(variables: Sequence, others: Sequence) -> None:
+    """Store each of `others` with the strides of the variable that has its shape.
+
+    `lay_out_kernel` changes the strides of kernels; what an optimizer keeps per kernel is made
+    contiguous, and element-wise updates across two layouts are many times slower.
+    """
+    strides: dict[tuple, set] = {}
+    for variable in variables:
+        strides.setdefault(tuple(variable.shape), set()).add(variable.value.stride())
+    for other in others:
+        known = strides.get(tuple(other.shape), set())
+        tensor = other.value
+        if len(known) != 1 or tensor.stride() in known:
+            continue
+        (stride,) = known
+        laid_out = torch.empty_strided(
+            tensor.shape, stride, dtype=tensor.dtype, device=tensor.device
+        )
+        tensor.data = laid_out.copy_(tensor.detach())
+
+
 def versions(variables: Sequence) -> tuple[tuple[int, int], ...]:
     """What changes when one of `variables` gets another value."""
     # Not `value`, which looks for scopes first: that takes a sixth of a small network's prediction.

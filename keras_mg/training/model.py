@@ -22,6 +22,7 @@ from keras_mg.training._compiled_steps import CompiledSteps
 from keras_mg.training._graph_run import GraphRun
 from keras_mg.training._processes import check_processes
 from keras_mg.training.prefetch import refuse_beside_adapter
+from keras_mg.training.stored_in_order import stored_in_order
 
 if TYPE_CHECKING:
     from keras_mg.training._parallel import Run
@@ -99,6 +100,7 @@ class Model(keras.Model):
     _recomputed_layers: frozenset[int] = frozenset()
     _compiled_steps: CompiledSteps | None = None
     _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
+    _slots_laid_out = False
 
     # A reference to what `fit` or `evaluate` iterates over.
     _last_iterator: weakref.ref | None = None
@@ -188,6 +190,7 @@ class Model(keras.Model):
             )
         self._jit_compile_request = requested
         self._compiled_steps = None
+        self._slots_laid_out = False
         if requested == "auto" and not self.run_eagerly and self._on_cuda():
             self.jit_compile = True
         if _is_torch() and self.jit_compile and missing(Feature.COMPILED_STEPS):
@@ -355,9 +358,31 @@ class Model(keras.Model):
             self._compiled_steps = steps
         return None if self._compiled_steps.failed else self._compiled_steps
 
+    def _lay_out_slots(self):
+        from keras_mg.training import _torch_graph as torch_graph
+
+        if self.optimizer is not None and self.optimizer.built:
+            torch_graph.match_layout(self.trainable_variables, self.optimizer.variables)
+            self._slots_laid_out = True
+
+    def export(self, filepath, *args, **kwargs):
+        """Keras's own `export`, of weights that lie in the order of their axes meanwhile.
+
+        See `keras_mg.training.stored_in_order`.
+
+        Args:
+            filepath: where to.
+            *args: of `keras.Model.export`.
+            **kwargs: likewise.
+        """
+        with stored_in_order(self):
+            return super().export(filepath, *args, **kwargs)
+
     def train_step(self, *args):
         if not _is_torch():
             return super().train_step(*args)
+        if not self._slots_laid_out:
+            self._lay_out_slots()
         steps = self._steps()
         if steps is not None and steps.variables and self.optimizer is not None:
             logs = steps.train(*args)

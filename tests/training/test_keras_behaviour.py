@@ -238,3 +238,16 @@ def test_auto_is_eager_on_a_cpu(monkeypatch):
     assert not eager.jit_compile
     eager.compile("sgd", "mse", jit_compile=False)
     assert not eager.jit_compile
+
+
+def test_slots_of_the_optimizer_have_the_layout_of_their_kernels():
+    if keras.backend.backend() != "torch":
+        pytest.skip("other backends choose their layouts themselves")
+    model = make()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.fit(*data(), verbose=0)
+    kernel = model.trainable_variables[0].value
+    assert not kernel.is_contiguous()
+    slots = [v.value for v in model.optimizer.variables if v.value.shape == kernel.shape]
+    assert len(slots) == 1
+    assert slots[0].stride() == kernel.stride()

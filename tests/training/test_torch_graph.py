@@ -59,6 +59,18 @@ def test_functions_of_one_source_do_not_share_graphs():
         assert torch.equal(function(torch.ones(2)), torch.ones(2) + i)
 
 
+def test_match_layout():
+    kernel = keras.Variable(torch.randn(3, 3, 4, 5))
+    kernel.value.data = kernel.value.detach().permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
+    slot = keras.Variable(torch.randn(3, 3, 4, 5))
+    other = keras.Variable(torch.randn(4, 5))
+    before = slot.value.detach().clone()
+    torch_graph.match_layout([kernel], [slot, other])
+    assert slot.value.stride() == kernel.value.stride()
+    assert torch.equal(slot.value.detach(), before)
+    assert other.value.is_contiguous()
+
+
 def test_tensors_are_brought_to_the_device():
     x, weight = torch.ones(2, 3), np.ones(2)
     nest = ({"a": x}, None, 3, weight)

@@ -320,9 +320,10 @@ INTRODUCTION = """\
 
 What `model.export` and torch's own exporters make of a network here runs where neither keras_mg nor
 Keras is installed: while something is exported, no operation of this package's own is used, and
-nothing looks at the batch. Kernels lie in memory as torch's convolutions read them;
-for a tool that reads memory and not strides (litert-torch, safetensors, LBFGS),
-`with keras_mg.training.stored_in_order(model):` turns them, which `model.export` does by itself. `pip install "keras-mg[export]"` brings what ONNX needs.
+nothing looks at the batch. Kernels lie in memory as torch's convolutions read them; for a tool
+that reads memory and not strides (litert-torch, safetensors, LBFGS),
+`with keras_mg.training.stored_in_order(model):` turns them, which `model.export` does by itself.
+`pip install "keras-mg[export]"` brings what ONNX needs.
 
 ```python
 import keras_mg

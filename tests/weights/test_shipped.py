@@ -33,6 +33,7 @@ def test_which_there_are():
     assert {(r.network, r.tag) for r in SHIPPED} == {
         ("ResNet20", "cifar10"),
         ("SegPMG", "digits"),
+        ("SegPMG", "cluttered_mnist_seg"),
         ("SegPMG", "cluttered_mnist_spt"),
         ("IGCResNet", "digits"),
         ("MgNet", "digits"),

@@ -230,7 +230,7 @@ def _statistics(recipe: Recipe, run: Path, scratch: Path) -> Path | None:
         return None
     mean, std = recipe.data.normalization
     path = scratch / _runs.FITTED
-    np.savez(path, mean=np.float32([255 * mean]), std=np.float32([255 * std]))
+    np.savez(path, mean=np.array([255 * mean], "float32"), std=np.array([255 * std], "float32"))
     return path
 
 
@@ -270,7 +270,8 @@ def _needed(recipe: Recipe, model: keras.Model) -> tuple[str, dict[str, Any], di
     construct = getattr(applications, made.func.__name__)
     parameters = inspect.signature(construct).parameters
     given = dict(zip(parameters, made.args, strict=False)) | made.keywords
-    head = {key: given.pop(key) for key in ("classifier_activation", "dtype") if key in given}
+    kept: tuple[str, ...] = ("classifier_activation", "dtype")
+    head = {key: given.pop(key) for key in kept if key in given}
     for name in list(given):
         fewer = {key: value for key, value in given.items() if key != name}
         if parameters[name].default is inspect.Parameter.empty:

@@ -325,7 +325,7 @@ that reads memory and not strides (litert-torch, safetensors, LBFGS),
 `with keras_mg.training.stored_in_order(model):` turns them, which `model.export` does by itself.
 `pip install "keras-mg[export]"` brings what ONNX needs.
 
-```python
+```python needs=onnxruntime
 import keras_mg
 import numpy as np
 import onnxruntime
@@ -335,7 +335,6 @@ model = keras_mg.deploy(keras_mg.applications.ResNet20(weights="cifar10"))
 batch = torch.export.Dim("batch", min=1, max=1024)
 x = torch.rand(3, 32, 32, 3)
 program = torch.export.export(model, (x,), dynamic_shapes={"args": ({0: batch},)})
-torch.export.save(program, "resnet20.pt2")
 torch.onnx.export(program, dynamo=True).save("resnet20.onnx")
 
 session = onnxruntime.InferenceSession("resnet20.onnx")
@@ -346,6 +345,8 @@ image = keras_mg.applications.weights_info("ResNet20", "cifar10").preprocess(
 assert np.allclose(made, model.predict(image[None], verbose=0), atol=1e-5)
 ```
 
+- `torch.export.save(program, "resnet20.pt2")` keeps the program for torch itself; it warns of the
+  kernels' strides ("No complete tensor found"), and the file is whole.
 - A model is exported in the mode that it is in: call `model.eval()` first, unless it is deployed.
 - `model.export(format="onnx")` makes a file for one batch size; for one image where none is given.
 - A TensorFlow SavedModel is not made from torch: Keras takes the way over `torch_xla`, whose newest

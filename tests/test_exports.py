@@ -61,7 +61,10 @@ def test_programs_run_where_keras_mg_is_not_installed(deployed, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")  # of the exporters about themselves
 @pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "mgnet_shared" else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES],
+)
 def test_onnx(name, deployed, tmp_path):
     """Keras's way, for one batch size, and torch's, for any."""
     runtime = pytest.importorskip("onnxruntime")

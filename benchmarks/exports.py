@@ -160,13 +160,17 @@ class Loader:
     """What runs `.pt2` files in a process of its own."""
 
     def __init__(self) -> None:
+        self.child = self._started()
+
+    @staticmethod
+    def _started() -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-c", LOADER, str(ROUNDS)]
-        self.child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, path: Path, x: np.ndarray) -> tuple[np.ndarray, float]:
         np.save(f"{path}.npy", x)
+        if self.child.poll() is not None:  # the program before has ended it
+            self.child = self._started()
         assert self.child.stdin is not None
         assert self.child.stdout is not None
         self.child.stdin.write(f"{path}\n")
@@ -175,6 +179,7 @@ class Loader:
             word, _, seconds = line.partition(" ")
             if word == "seconds":
                 return np.load(f"{path}.out.npy"), float(seconds)
+        self.child.wait()
         raise RuntimeError("the process that loads programs has ended")
 
 
@@ -272,6 +277,7 @@ def measure(names: list[str], targets: list[Target], store: Store) -> None:
                 row = {"network": name, "form": form, "target": target.name}
                 row["date"] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
                 row["versions"] = versions(target.packages)
+                row["hardware"] = hardware()
                 with tempfile.TemporaryDirectory() as folder, _quiet():
                     try:
                         made = target.make(model, x, Path(folder))
@@ -305,10 +311,15 @@ class Store:
         self.rows: list[dict] = json.loads(path.read_text("utf-8")) if path.exists() else []
 
     def has(self, *key: str) -> bool:
-        return any((r["network"], r["form"], r["target"]) == key for r in self.rows)
+        return any(self._key(row) == key and "error" not in row for row in self.rows)
+
+    @staticmethod
+    def _key(row: dict) -> tuple[str, str, str]:
+        return row["network"], row["form"], row["target"]
 
     def add(self, row: dict) -> None:
-        self.rows.append(row)
+        """Keep a row, in the place of an earlier one of the same cell."""
+        self.rows = [each for each in self.rows if self._key(each) != self._key(row)] + [row]
         said = row.get("error") or f"{row['difference']:.1e}, {row['ratio']:.2f} times the time"
         print(f"{row['network']}, {row['form']}, {row['target']}: {said}", flush=True)
         lines = ",\n".join(json.dumps(row) for row in self.rows)
@@ -376,14 +387,15 @@ def cell(row: dict | None) -> str:
     return f"{row['difference']:.0e}, {row['ratio']:.2f}"
 
 
-def page(rows: list[dict], processor: str) -> str:
+def page(rows: list[dict]) -> str:
     """docs/export.md."""
     found = {(r["network"], r["form"], r["target"]): r for r in rows}
     targets = [t for t in TARGETS if any(r["target"] == t.name for r in rows)]
     dates = sorted({r["date"] for r in rows})
     lines = [INTRODUCTION]
     span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    lines += [MEASURED.format(batch=BATCH, rounds=ROUNDS, hardware=processor, dates=span)]
+    processors = ", ".join(sorted({r["hardware"] for r in rows}))
+    lines += [MEASURED.format(batch=BATCH, rounds=ROUNDS, hardware=processors, dates=span)]
     for target in targets:
         used = {k: v for r in rows if r["target"] == target.name for k, v in r["versions"].items()}
         said = ", ".join(f"{k} {v}" for k, v in used.items())
@@ -433,7 +445,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{target.name} is left out: it needs {' and '.join(target.packages)}")
     if not options.table:
         measure(options.networks, [t for t in targets if t not in missing], store)
-    options.page.write_text(page(store.rows, hardware()), "utf-8")
+    options.page.write_text(page(store.rows), "utf-8")
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ async function run() {
       await new Promise(requestAnimationFrame);
     }
   } catch (error) {
+    waiting = false; // what was drawn meanwhile would fail likewise; the next stroke tries again
     status.textContent = `The network stopped: ${error.message}`;
   } finally {
     running = false;

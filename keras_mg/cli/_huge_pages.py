@@ -1,4 +1,4 @@
-"""Training in huge pages: on a Linux CPU a tenth of a step is the kernel zeroing fresh small ones.
+"""Training in huge pages: on a Linux CPU the kernel's zeroing of fresh small ones costs time.
 
 The C library reads its settings once, when a process starts. The command therefore starts itself
 anew, in the same process, before it has imported anything that is large.

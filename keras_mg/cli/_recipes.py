@@ -117,8 +117,8 @@ def train(
         bool,
         typer.Option(
             "--huge-pages/--no-huge-pages",
-            help="On a Linux CPU, keep memory in huge pages, and keep what was freed: steps are "
-            "faster, and the process holds up to 8 GiB more than it uses.",
+            help="On a Linux CPU, keep memory in huge pages, and keep what was freed: large steps "
+            "can be faster, and the process holds up to 8 GiB more than it uses.",
         ),
     ] = True,
     save_every_steps: Annotated[

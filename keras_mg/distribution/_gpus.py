@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -67,7 +67,31 @@ def take(local: int, moves: bool = True) -> str:
             f"{os.environ.get('KERAS_TORCH_DEVICE')!r}, this process's GPU is "
             f"{torch.cuda.current_device()}"
         )
-    return f"{machine()} {torch.cuda.get_device_properties(device.index).uuid}"
+    # Of the whole world: containers on one machine may share it under other names.
+    return str(torch.cuda.get_device_properties(device.index).uuid)
+
+
+def take_each(of_all: Callable[[str], list[str]], number: int, moves: bool = True) -> list[str]:
+    """`take` in each process; where it fails in one, all say so, and none waits for it.
+
+    Args:
+        of_all: gives what every process says; all call it equally often.
+        number: of this process.
+        moves: of `take`.
+
+    Raises:
+        ValueError: what `take` raised in the first process that it did in.
+    """
+    machines = of_all(machine())
+    gpu = refusal = ""
+    try:
+        gpu = take(local_number(machines, number), moves)
+    except ValueError as error:
+        refusal = str(error)
+    for text in of_all(refusal):
+        if text:
+            raise ValueError(text)
+    return of_all(gpu)
 
 
 def shared(gpus: Sequence[str]) -> bool:

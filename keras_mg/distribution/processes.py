@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import datetime
+import itertools
 import os
 import sys
 from typing import Any
@@ -93,12 +94,14 @@ def initialize(
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = distributed.PrefixStore(f"keras_mg/{attempt}", meeting)
 
-    def of_all(name: str, value: str) -> list[str]:
-        store.set(f"{name}/{number}", value)
-        return [store.get(f"{name}/{other}").decode() for other in range(count)]
+    questions = itertools.count()
 
-    machines = of_all("machine", _gpus.machine())
-    gpus = of_all("gpu", _gpus.take(_gpus.local_number(machines, number)))
+    def of_all(value: str) -> list[str]:
+        question = next(questions)
+        store.set(f"{question}/{number}", value)
+        return [store.get(f"{question}/{other}").decode() for other in range(count)]
+
+    gpus = _gpus.take_each(of_all, number)
     backend, device = "gloo", None
     if _gpus.shared(gpus):
         # NCCL takes no two processes on one GPU.
@@ -111,7 +114,7 @@ def initialize(
     distributed.init_process_group(
         backend, store=store, rank=number, world_size=count, timeout=limit, device_id=device
     )
-    _state.met, _state.limit = True, timeout
+    _state.met, _state.limit, _state.host = True, timeout, None
     atexit.register(_leave)
 
 
@@ -125,7 +128,9 @@ def _take_as_they_are(limit: datetime.timedelta) -> None:
 
     _state.met = True
     by_device = distributed.get_backend_config()
-    if "cpu:" not in by_device and _state.extended is not distributed.group.WORLD:
+    if "cpu:" in by_device:
+        _state.host = None  # there may be one of a group that is gone
+    elif _state.extended is not distributed.group.WORLD:
         # Of NCCL alone, as under Ray Train: what processes tell each other is on the host.
         _state.host = distributed.new_group(backend="gloo", timeout=limit)
         _state.extended = distributed.group.WORLD
@@ -136,8 +141,7 @@ def _take_as_they_are(limit: datetime.timedelta) -> None:
         distributed.all_gather_object(values, value, group=_state.host)
         return values
 
-    machines = of_all(_gpus.machine())
-    gpus = of_all(_gpus.take(_gpus.local_number(machines, number), moves=False))
+    gpus = _gpus.take_each(of_all, number, moves=False)
     if _gpus.shared(gpus) and "nccl" in by_device:
         raise ValueError(
             "NCCL takes no two processes on one GPU. Let each see or choose another "

@@ -27,7 +27,6 @@ class Machine:
         monkeypatch.setattr(_gpus.keras.ops, "zeros", self.zeros)
         for name in ("LOCAL_RANK", "KERAS_TORCH_DEVICE"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(_gpus, "machine", lambda: "machine")
 
     def set_device(self, number):
         self.calls.append("set_device")
@@ -44,21 +43,21 @@ class Machine:
 
 def test_each_process_takes_its_own_before_anything_is_put_on_one(monkeypatch):
     machine = Machine(monkeypatch, ["a", "b", "c"])
-    assert [_gpus.take(local) for local in range(3)] == ["machine a", "machine b", "machine c"]
+    assert [_gpus.take(local) for local in range(3)] == ["a", "b", "c"]
     assert machine.calls == ["set_device", "zeros"] * 3
 
 
 def test_a_process_that_sees_one_gpu_takes_it(monkeypatch):
     Machine(monkeypatch, ["f"])  # as Ray and Slurm let it
-    assert _gpus.take(5) == "machine f"
+    assert _gpus.take(5) == "f"
 
 
 def test_a_gpu_that_was_chosen_is_kept(monkeypatch):
     machine = Machine(monkeypatch, ["a", "b", "c"])
     machine.current = 2
-    assert _gpus.take(1, moves=False) == "machine c"
+    assert _gpus.take(1, moves=False) == "c"
     machine.current = 0  # what it is where nobody has chosen
-    assert _gpus.take(1, moves=False) == "machine b"
+    assert _gpus.take(1, moves=False) == "b"
 
 
 def test_a_gpu_for_all_processes_is_refused(monkeypatch):
@@ -66,6 +65,24 @@ def test_a_gpu_for_all_processes_is_refused(monkeypatch):
     monkeypatch.setenv("KERAS_TORCH_DEVICE", "cuda:0")
     with pytest.raises(ValueError, match=r"Received: KERAS_TORCH_DEVICE='cuda:0', .* GPU is 1"):
         _gpus.take(1)
+
+
+def test_where_one_process_is_refused_all_are(monkeypatch):
+    Machine(monkeypatch, ["a", "b"])
+    said = []
+
+    def of_all(value):  # of two processes: what this one says, and a refusal where one may be
+        said.append(value)
+        return [value, "process 1 is refused" if len(said) == 2 else value]
+
+    with pytest.raises(ValueError, match="^process 1 is refused$"):
+        _gpus.take_each(of_all, 0)
+    Machine(monkeypatch, ["a", "b"], keras_device=1)
+    said.clear()
+    with pytest.raises(ValueError, match="GPU of its own"):
+        _gpus.take_each(lambda value: [said.append(value) or value], 0)
+    # It has told the others before it raised.
+    assert "GPU of its own" in said[1]
 
 
 def test_keras_may_compute_on_the_cpu(monkeypatch):

@@ -1,7 +1,5 @@
 """What is drawn is what the network does: boxes are compared with maps that it computed."""
 
-import builtins
-
 import keras
 import numpy as np
 import pytest
@@ -185,14 +183,6 @@ def test_one_shape_for_two_inputs_is_refused():
         _read(model, (4, 4, 1))
 
 
-def test_matplotlib_is_asked_for(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_matplotlib_is_asked_for(tmp_path, no_matplotlib):
     with pytest.raises(ImportError, match=r'pip install "keras-mg\[data\]"'):
         plot_pyramid(small(), tmp_path / "a.png")

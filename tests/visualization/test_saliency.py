@@ -1,7 +1,5 @@
 """Saliency against a plain loop written from the paper's description, and by hand."""
 
-import builtins
-
 import h5py
 import keras
 import numpy as np
@@ -297,15 +295,7 @@ def test_networks_of_another_kind(image):
         colour_saliency(np.zeros((2, 5)), np.zeros((2, 4)), 0)
 
 
-def test_missing_matplotlib_names_the_extra(image, tmp_path, monkeypatch):
+def test_missing_matplotlib_names_the_extra(image, tmp_path, no_matplotlib):
     found = Saliency(find_points(image), image[None].repeat(7, 0), image[None], image[None])
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"matplotlib.*extra `data`: pip install \"keras-mg\["):
         plot_saliency(tmp_path / "a.png", {"a": found})

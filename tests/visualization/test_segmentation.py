@@ -1,7 +1,5 @@
 """The picture is read back: what stands where, in which colour; and nothing is lost on failure."""
 
-import builtins
-
 import keras
 import numpy as np
 import pytest
@@ -149,14 +147,6 @@ def test_missing_folder(tmp_path, arrays):
         draw(tmp_path / "absent" / "picture.png", arrays)
 
 
-def test_missing_matplotlib_names_the_extra(tmp_path, arrays, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_missing_matplotlib_names_the_extra(tmp_path, arrays, no_matplotlib):
     with pytest.raises(ImportError, match=r"matplotlib.*extra `data`: pip install \"keras-mg\["):
         draw(tmp_path / "picture.png", arrays)

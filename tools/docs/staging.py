@@ -140,11 +140,7 @@ def stage(folder: Path) -> list[str]:
             target = folder / asset.relative_to(ROOT / "docs")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(asset, target)
-    if not (folder / "export.md").is_file():
-        # The menu has its place; until the page is written, another one says how it is done.
-        text = "# Export\n\n[Deploy](deploy.md#onnx) has an example with ONNX.\n"
-        (folder / "export.md").write_text(text, encoding="utf-8")
-    return sorted({*(place(path) for path in pages), "export.md"})
+    return sorted(map(place, pages))
 
 
 def _stage_one(path: str, target: Path) -> set[str]:

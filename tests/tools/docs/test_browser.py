@@ -196,11 +196,15 @@ def test_a_drawn_digit_is_found_as_keras_finds_it(page, keras_model):
 
     # A nought.
     points = [(32 + 9 * np.sin(a), 32 + 6 * np.cos(a)) for a in np.linspace(0, 2 * np.pi, 24)]
-    page.mouse.move(*at(*points[0]))
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*at(*point))
-    page.mouse.up()
+
+    def stroke():
+        page.mouse.move(*at(*points[0]))
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*at(*point))
+        page.mouse.up()
+
+    stroke()
     settle(page)
     ink, maps = compare(page, keras_model)
     assert ink[0, 32, 38, 0] > 0.5
@@ -208,11 +212,7 @@ def test_a_drawn_digit_is_found_as_keras_finds_it(page, keras_model):
     assert maps[0].sum((0, 1)).argmax() == 0
     # Rubbed out again, along the same way.
     page.click("#try-erase")
-    page.mouse.move(*at(*points[0]))
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*at(*point))
-    page.mouse.up()
+    stroke()
     settle(page)
     ink, _ = compare(page, keras_model)
     assert ink.max() < 0.5

@@ -146,9 +146,9 @@ def _optimizer() -> Any:
 @functools.cache
 def missing(feature: Feature) -> tuple[str, ...]:
     """The private names that `feature` needs and the installed Keras and torch do not have."""
-    from keras_mg._private import keras as private_keras
+    from keras_mg._private import keras_names
 
-    names = list(private_keras.NAMES)
+    names = list(keras_names.NAMES)
     if keras.backend.backend() == "torch":
         from keras_mg._private import torch as private_torch
         from keras_mg._private import torch_compiler

@@ -3,10 +3,9 @@
 import keras
 import pytest
 
-from keras_mg._private import Feature, missing, names
-from keras_mg._private import keras as private_keras
+from keras_mg._private import Feature, keras_names, missing, names
 
-ALL = list(private_keras.NAMES)
+ALL = list(keras_names.NAMES)
 if keras.backend.backend() == "torch":
     from keras_mg._private import torch as private_torch
     from keras_mg._private import torch_compiler

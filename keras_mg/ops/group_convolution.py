@@ -26,6 +26,9 @@ Formulation = Callable[..., torch.Tensor]
 
 # Channels of a vector register of float32: a CPU's convolution of a narrower group takes as long.
 _VECTOR_CHANNELS = 8
+# Of so few channels, oneDNN's gradient of the kernel of a strided 1x1 convolution writes past its
+# memory on a CPU, and the process crashes (https://github.com/uxlfoundation/oneDNN/issues/6035).
+_ONEDNN_CHANNELS = 16
 # Channels of merged groups, for matrix units.
 _MERGED_CHANNELS = (16, 32, 64)
 
@@ -199,11 +202,25 @@ def choose_formulation(device_type: str, groups: int, inputs: int, outputs: int)
 
 def group_convolution(x, weight, bias, strides: int, padding: int, groups: int):
     """The convolution in the formulation that `choose_formulation` takes."""
+    if strides > 1 and _crashes_in_onednn(x, weight, padding):
+        x, strides = x[:, :, ::strides, ::strides], 1
     inputs, outputs = weight.shape[1], weight.shape[0] // groups
     name = choose_formulation(x.device.type, groups, inputs, outputs).name
     if name == FASTEST:
         name = _fastest(x, weight, strides, padding, groups)
     return FORMULATIONS[name](x, weight, bias, strides, padding, groups)
+
+
+def _crashes_in_onednn(x, weight, padding: int) -> bool:
+    """Whether a strided convolution has to be one of the pixels that it reads, without strides."""
+    return (
+        padding == 0
+        and x.shape[1] < _ONEDNN_CHANNELS  # also where all groups are convolved as one
+        and weight.shape[2] == weight.shape[3] == 1
+        and x.device.type == "cpu"
+        and torch.is_grad_enabled()
+        and weight.requires_grad
+    )
 
 
 def _fastest(x, weight, strides: int, padding: int, groups: int) -> str:

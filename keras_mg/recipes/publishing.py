@@ -148,7 +148,7 @@ def publish(
         spread=spread(result["history"]),
         claims=dict(recipe.claims),
         hours=round(result["seconds"] / 3600, 2),
-        hardware=(hardware or processor()) + _of_last_part(result),
+        hardware=hardware or processor(),
         versions=result["versions"],
         source=recipe.source,
         folder=os.fspath(folder),
@@ -240,11 +240,6 @@ def _class_names(recipe: Recipe, dataset: str, classes: int) -> tuple[str, ...]:
         return ("digit",)
     names = CLASS_NAMES.get(dataset, ())
     return names if len(names) == classes else tuple(map(str, range(classes)))
-
-
-def _of_last_part(result: dict[str, Any]) -> str:
-    resumed = result.get("resumed_after_epochs") is not None
-    return " (the hours are those since the run was resumed)" if resumed else ""
 
 
 def processor() -> str:

@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -109,7 +108,7 @@ def train(
 
     Returns:
         What is in result.json, a dictionary; among it `test` and `validation`, figures by name, and
-        `seconds` (of this process).
+        `seconds` (of all parts of an interrupted run, without what was lost).
 
     Raises:
         ValueError: if the network does not fit the data, or for a bad argument.
@@ -120,7 +119,6 @@ def train(
         RunStopped: after Ctrl-C or SIGTERM; a `KeyboardInterrupt` that says how to go on.
         FloatingPointError: if training diverged. No model is saved then.
     """
-    begun = time.perf_counter()
     folder = expand(output_dir)
     first = _together.is_first()
     if not first:
@@ -184,7 +182,7 @@ def train(
                         **_measure(recipe, model, data, folder, checkpoint, figures),
                         "resumed_after_epochs": resumed_after and resumed_after[0],
                         "resumed_after_steps": resumed_after and resumed_after[1],
-                        "seconds": round(time.perf_counter() - begun, 1),
+                        "seconds": round(checkpoint.seconds, 1),
                         "versions": _runs.versions(),
                     }
                     # What says that the run is finished comes last, and what it would go on from

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from typing import Any
 
 import keras
@@ -54,6 +55,8 @@ class Checkpoint(keras.callbacks.Callback):
             there is none: `initial_epoch` of `fit`.
         saved_step: int, the steps that it has taken in the epoch after these.
         found: bool, whether there is one.
+        seconds: float, what this training has taken: since the callback was made, and of each part
+            before it up to the checkpoint that the next went on from. What was lost is not counted.
         last_saved: `(epoch, step)` of the checkpoint that was written or found last, or None.
         history: list of dictionaries, `epoch` and what `fit` measured in it.
         settings: dictionary in JSON's types, saved with the training and read from the checkpoint.
@@ -106,12 +109,18 @@ class Checkpoint(keras.callbacks.Callback):
         self.arrays = self._part("arrays")
         self.last_saved = (self.saved_epoch, self.saved_step) if self.found else None
         self._last = self._saved.path if self._saved else None
+        self._seconds_before: float = state.get("seconds", 0.0)
+        self._made = time.monotonic()
         self._stops = False
         self._at: tuple[int, int] | None = None  # epoch and steps, while an epoch goes on
         self._epoch_random: Any = None  # at its first step
         self._last_random: Any = None  # after its last step
         self._skipped = 0  # steps of this epoch that are not trained on again
         self._before_test: Any = None  # metrics and random states, while validation goes on
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._made
 
     def request_stop(self) -> None:
         """Saves after the step that goes on, and raises `TrainingStopped`.
@@ -265,6 +274,7 @@ class Checkpoint(keras.callbacks.Callback):
             "step": step,
             "history": self.history,
             "settings": self.settings,
+            "seconds": round(self.seconds, 1),
             "keras": keras.__version__,
         }
         randoms = {"random": random or random_state()}

@@ -230,3 +230,34 @@ def test_the_environment_names_a_formulation(monkeypatch):
         ValueError, match="must be one of fastest, grouped, merged.*Received: magic"
     ):
         gc._override()
+
+
+AVX2 = """
+import torch
+from keras_mg.ops.group_convolution import group_convolution
+
+torch.manual_seed(0)
+for channels in (1, 3, 4, 7, 8, 12):
+    for groups in {1, channels}:
+        for size in (32, 33):
+            x = torch.randn(16, channels, size, size).contiguous(memory_format=torch.channels_last)
+            kernel = torch.randn(2 * channels, channels // groups, 1, 1, requires_grad=True)
+            y = group_convolution(x, kernel, None, 2, 0, groups)
+            seed = torch.randn_like(y)
+            ours, = torch.autograd.grad(y, kernel, seed)
+            # (image, group, output, input) of the pixels that are read
+            read = x[:, :, ::2, ::2].double().reshape(16, groups, channels // groups, *y.shape[2:])
+            seed = seed.double().reshape(16, groups, -1, *y.shape[2:])
+            right = torch.einsum("ngihw,ngohw->goi", read, seed).reshape(kernel.shape)
+            assert (ours - right).abs().max() < 1e-4 * right.abs().max(), (channels, groups, size)
+            junk = [torch.empty(n) for n in range(1, 100)]
+print("right")
+"""
+
+
+def test_the_gradient_of_a_narrow_strided_1x1_kernel_does_not_crash_on_avx2():
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", AVX2]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "right\n"

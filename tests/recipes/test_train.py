@@ -24,6 +24,7 @@ from keras_mg.recipes import (
 from keras_mg.recipes._callbacks import Goal, Unread, goal_of
 from keras_mg.recipes.train import trainable_parameters
 from keras_mg.training import Checkpoint
+from keras_mg.training import _checkpoint_files as files
 
 EPOCHS = 4
 RECIPE = (
@@ -193,6 +194,18 @@ def test_a_resumed_run_ends_where_it_would_have_ended(tmp_path, interrupt, recip
         assert result[key] == whole[key]
     histories = {(tmp_path / name / "history.csv").read_bytes() for name in ("whole", "parts")}
     assert len(histories) == 1
+
+
+def test_the_seconds_are_those_of_all_parts(tmp_path, interrupt):
+    interrupt(1)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    saved = files.latest(tmp_path / "checkpoints")
+    assert 0 < saved.state["seconds"] < 600
+    files.write(saved.path, {**saved.state, "seconds": 7200.0}, saved.arrays)
+    result = run(tmp_path)
+    assert result["resumed_after_epochs"] == 1
+    assert 7200 < result["seconds"] < 7800
 
 
 def test_host_and_device_train_the_same_network(tmp_path):

@@ -18,6 +18,16 @@ def expand(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(os.fsdecode(path)))
 
 
+def own_folder(home: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of what this package keeps between processes.
+
+    Args:
+        home: stands for Keras's own folder: the environment variable `KERAS_HOME`, or `~/.keras`.
+    """
+    home = os.fspath(home) if home is not None else os.environ.get("KERAS_HOME")
+    return expand(home or "~/.keras") / "keras_mg"
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file whole or not at all.

@@ -6,6 +6,7 @@ from keras_mg.training.checkpoint import Checkpoint as Checkpoint
 from keras_mg.training.checkpoint import CheckpointError as CheckpointError
 from keras_mg.training.checkpoint import TrainingStopped as TrainingStopped
 from keras_mg.training.coupled_sgd import CoupledSGD as CoupledSGD
+from keras_mg.training.measured_steps import forget_measured_steps as forget_measured_steps
 from keras_mg.training.model import Model as Model
 from keras_mg.training.prefetch import prefetch as prefetch
 from keras_mg.training.restart_velocity import RestartVelocity as RestartVelocity

@@ -79,6 +79,17 @@ class CompiledSteps:
             stacklevel=2,
         )
 
+    def has_graph(self, kind: str, data) -> bool:
+        """Whether there is a graph for a batch.
+
+        Args:
+            kind: "train", "test" or "predict".
+            data: the batch.
+        """
+        steps = {"train": self.train_step, "test": self.test_step, "predict": self.predict_step}
+        batch = self._unpack(data)
+        return steps[kind].has_graph(batch[:1] if kind == "predict" else batch)
+
     def _unpack(self, data):
         from keras_mg.training import _torch_graph as torch_graph
 

@@ -46,6 +46,10 @@ class Step:
 
         return torch_graph.describe(batch)
 
+    def has_graph(self, batch: tuple) -> bool:
+        """Whether a batch runs as a graph that is there."""
+        return self.key(batch) in self.graph.compiled
+
     def run(self, key: tuple, batch: tuple):
         """What the step gives for a batch, which may be the first of its kind.
 

@@ -10,6 +10,7 @@ import inspect
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 
 import keras
 
@@ -94,14 +95,24 @@ class LazyCallbackList(keras.callbacks.CallbackList):
         callbacks: of `fit`, `evaluate` or `predict`.
         verbose: likewise.
         epochs: int, how many will be trained.
-        add_history: bool, whether to record a history.
+        kind: "train", "test" or "predict".
     """
 
     _progbar: keras.callbacks.ProgbarLogger | None
 
-    def __init__(self, model, callbacks, verbose, epochs: int | None, add_history: bool):
-        super().__init__(callbacks, add_history=add_history, add_progbar=verbose != 0)
+    def __init__(self, model, callbacks, verbose, epochs: int | None, kind: str):
+        super().__init__(callbacks, add_history=kind == "train", add_progbar=verbose != 0)
         self._waiting: tuple | None = (model, verbose, epochs)
+        self.kind, self.watched = kind, weakref.ref(model)
+        self._epoch, self._done = 0, 0
+
+    @property
+    def steps_left(self) -> int | None:
+        """How many steps there will be, where that is known."""
+        steps, epochs = (self.params or {}).get("steps"), (self.params or {}).get("epochs")
+        if steps is None:
+            return None
+        return max(0, ((epochs or 1) - self._epoch) * steps - self._done)
 
     def begin(self, steps: int | None = None) -> None:
         """Tell the callbacks whose they are, once; `steps` are batches per epoch."""
@@ -128,6 +139,10 @@ class LazyCallbackList(keras.callbacks.CallbackList):
         self.begin()
         super().on_test_begin(logs)
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._done = epoch, 0
+        super().on_epoch_begin(epoch, logs)
+
     def on_predict_batch_end(self, batch, logs=None):
         self._hand_out("on_predict_batch_end", batch, logs)
 
@@ -138,6 +153,8 @@ class LazyCallbackList(keras.callbacks.CallbackList):
         self._hand_out("on_test_batch_end", batch, logs)
 
     def _hand_out(self, hook: str, batch: int, logs: Mapping | None) -> None:
+        if hook == f"on_{self.kind}_batch_end":
+            self._done = batch + 1
         lazy: LazyLogs | None = LazyLogs(logs or {})
         for callback in self.callbacks:
             getattr(callback, hook)(batch, logs=lazy)
@@ -147,6 +164,28 @@ class LazyCallbackList(keras.callbacks.CallbackList):
         lazy = kept()
         if lazy is not None:
             lazy.read()
+
+
+# What watches the `fit`, `evaluate` or `predict` that goes on in this thread.
+_current: ContextVar[LazyCallbackList | None] = ContextVar("_current", default=None)
+
+
+def steps_left(model: keras.Model, kind: str) -> int | None:
+    """How many steps of a kind a model will have run when the call that goes on ends.
+
+    None where that is not known.
+    """
+    lazy = _current.get()
+    return lazy.steps_left if lazy and lazy.watched() is model and lazy.kind == kind else None
+
+
+def verbosity(model: keras.Model) -> int:
+    """How much the call that goes on is to print: 0, 1 or 2, as of `fit`."""
+    lazy = _current.get()
+    if lazy is None or lazy.watched() is not model:
+        return 0
+    verbose = (lazy.params or {}).get("verbose", 0)
+    return 1 if verbose == "auto" else int(verbose)
 
 
 def call(model: keras.Model, method: Callable, args: tuple, kwargs: dict):
@@ -168,9 +207,21 @@ def call(model: keras.Model, method: Callable, args: tuple, kwargs: dict):
         options["callbacks"],
         options["verbose"],
         _at_most(keras.config.max_epochs(), epochs) if training else epochs,
-        add_history=training,
+        kind="train" if training else "predict" if predicting else "test",
     )
     options["callbacks"] = lazy
+    token = _current.set(lazy)
+    try:
+        return _call(model, method, given, lazy, predicting)
+    finally:
+        choices = getattr(model, "_choices", None)
+        if choices is not None:
+            choices.settle_up()
+        _current.reset(token)
+
+
+def _call(model: keras.Model, method: Callable, given, lazy: LazyCallbackList, predicting: bool):
+    options = given.arguments
     if predicting:
         # Keras looks for an adapter of the data, whose length the callbacks are told.
         options["x"] = adapter = private_keras.get_data_adapter(

@@ -8,7 +8,6 @@ import hashlib
 import inspect
 import types
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,6 +25,7 @@ from keras_mg.training._parallel_callbacks import First, Last, of_this_process
 from keras_mg.training._parallel_data import Parts, in_order, part_ways
 from keras_mg.training._parallel_gradients import Reducer
 from keras_mg.training._random_state import random_state, set_random_state
+from keras_mg.training._step_key import code_digest
 
 
 class Run:
@@ -378,7 +378,7 @@ def _compare_processes(model: keras.Model, options: dict, batches: int | None) -
     shapes = repr([(tuple(v.shape), v.dtype) for v in model.variables])
     own = {
         "versions of Keras and torch": f"{keras.__version__}, {torch.__version__}",
-        "code of keras_mg": _code(),
+        "code of keras_mg": code_digest(),
         "the model's weights": hashlib.sha256(shapes.encode()).hexdigest()[:8],
         "trainable weights": len(model.trainable_variables),
         "batches of the training data": batches,
@@ -392,15 +392,6 @@ def _compare_processes(model: keras.Model, options: dict, batches: int | None) -
         values = [each[name] for each in of_all]
         if len(set(map(repr, values))) > 1:
             raise ValueError(f"The processes differ in: {name}. Received, by process: {values}")
-
-
-@functools.cache
-def _code() -> str:
-    """What tells this version of the package from others."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
 
 
 def _refuse_losses(model: keras.Model) -> None:

@@ -76,5 +76,5 @@ def _own_names() -> frozenset[str]:
         *("stop_training", "history", "train_function", "test_function", "predict_function"),
         *(name for name in dir(type(model)) if not name.startswith("__")),
         *("_slots_laid_out", "_jit_compile_request", "_remat", "_recomputed_layers"),
-        *("_compiled_steps", "_known_steps", "_lazy_callbacks", "_graph_run"),
+        *("_compiled_steps", "_known_steps", "_lazy_callbacks", "_graph_run", "_choices"),
     }

@@ -28,9 +28,10 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves training after each epoch, in one file, and goes on from the last one.
 
     A checkpoint holds weights, optimizer, metrics, the random states of Python, NumPy, Keras, torch
-    and the layers, epoch and step, and the history so far. It is written beside its place, synced
-    and renamed, and has a checksum that is compared when it is read. The one before is kept: should
-    the last be damaged, training goes on from that, with a warning. Reading runs nothing.
+    and the layers, epoch and step, what `jit_compile="auto"` has chosen (a further one is written
+    when it has), and the history so far. It is written beside its place, synced and renamed, and
+    has a checksum that is compared when it is read. The one before is kept: should the last be
+    damaged, training goes on from that, with a warning. Reading runs nothing.
 
     A training that was killed at any moment goes on from the last checkpoint and ends, on a CPU bit
     for bit, as one that was not, if each epoch's order of data is a function of the epoch or of the
@@ -180,6 +181,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._saved = None
         stops = self._stops_now()
         due = self.every_steps is not None and (batch + 1) % self.every_steps == 0
+        # What was found out by the clock, nobody finds out again.
+        due = self._has_chosen() or due
         if trained_on and (due or stops):
             self._save(*self._at)
         if stops:
@@ -238,6 +241,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._stops, self._at, self._before_test = False, None, None
         raise TrainingStopped
 
+    def _has_chosen(self) -> bool:
+        """Whether `jit_compile="auto"` has just chosen how training goes on."""
+        choices = getattr(self.model, "_choices", None)
+        return choices is not None and choices.take_news()
+
     def _variables(self) -> dict[str, list[keras.Variable]]:
         optimizer = self.model.optimizer
         return {
@@ -277,6 +285,9 @@ class Checkpoint(keras.callbacks.Callback):
             "seconds": round(self.seconds, 1),
             "keras": keras.__version__,
         }
+        choices = getattr(self.model, "_choices", None)
+        if choices is not None:
+            state["steps"] = choices.state()
         randoms = {"random": random or random_state()}
         if step:
             randoms["epoch_random"] = self._epoch_random
@@ -319,6 +330,9 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, value in converted:
             variable.assign(value)
         set_random_state(saved.state["random"], self._part("random"))
+        choices = getattr(self.model, "_choices", None)
+        if choices is not None:
+            choices.set_state(saved.state.get("steps"))
         if self._run is not None and saved.state["step"]:
             self._run.after_saving()
 

@@ -6,7 +6,7 @@ import functools
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import keras
 
@@ -15,17 +15,14 @@ from keras_mg._private import keras as private_keras
 from keras_mg._private.keras import Functional
 from keras_mg.distribution.data_parallel import is_parallel
 from keras_mg.distribution.processes import have_met
-from keras_mg.layers.protocols import stated
 from keras_mg.training import _lazy_logs as lazy_logs
-from keras_mg.training._by_shape import MAX_SHAPES
-from keras_mg.training._compiled_steps import CompiledSteps
+from keras_mg.training import _recomputed_layers as recomputed_layers
+from keras_mg.training import measured_steps
+from keras_mg.training._choices import Choices
 from keras_mg.training._graph_run import GraphRun
-from keras_mg.training._processes import check_processes
+from keras_mg.training._step_model import StepModel, is_torch, on_cuda
 from keras_mg.training.prefetch import refuse_beside_adapter
 from keras_mg.training.stored_in_order import stored_in_order
-
-if TYPE_CHECKING:
-    from keras_mg.training._parallel import Run
 
 # Whether a functional model runs its graph itself.
 _RUNS_GRAPHS = not missing(Feature.OWN_GRAPH_RUN)
@@ -39,7 +36,7 @@ def _as_in_keras(method: Method) -> Method:
 
 
 @keras.saving.register_keras_serializable(package="keras_mg")
-class Model(keras.Model):
+class Model(StepModel):
     """A `keras.Model` that trains, tests and predicts as captured graphs on torch.
 
     `Model(inputs, outputs)` makes a functional model, as `keras.Model(inputs, outputs)` does, and
@@ -50,7 +47,10 @@ class Model(keras.Model):
       compiles at once (seconds to minutes), a further one when it comes twice in a row; other
       shapes, such as that of a partial last batch, run eagerly.
     - `False` runs eagerly.
-    - `"auto"` (the default) compiles on a CUDA device and runs eagerly on a CPU.
+    - `"auto"` (the default) compiles on a CUDA device. On a CPU it runs eagerly until there is so
+      much work left that compiling would take at most a tenth of it; then it runs and times a few
+      steps either way, goes on with what was faster, says so in one line, and remembers it for this
+      network, batch shape and machine (`keras_mg.training.forget_measured_steps`).
 
     `remat=True` in `compile()` trades time for memory: of each layer of `keras_mg.layers` that is
     part of a functional `Model`, or of one inside it, training keeps the input alone and computes
@@ -91,25 +91,16 @@ class Model(keras.Model):
         ['loss']
     """
 
-    # The `torch.compile` backend that makes code of the captured graphs.
-    torch_backend = "inductor"
-
     # Until `compile()` sets them.
     _jit_compile_request: bool | str | None = "auto"
     _remat = False
     _recomputed_layers: frozenset[int] = frozenset()
-    _compiled_steps: CompiledSteps | None = None
-    _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
-    _slots_laid_out = False
 
     # A reference to what `fit` or `evaluate` iterates over.
     _last_iterator: weakref.ref | None = None
 
     # While `fit` or `evaluate` has not told the callbacks yet how many batches there are.
     _lazy_callbacks: lazy_logs.LazyCallbackList | None = None
-
-    # While several processes train it, test it, or predict.
-    _parallel_run: Run | None = None
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _are_functional(args, kwargs):
@@ -155,7 +146,7 @@ class Model(keras.Model):
         """
         if not isinstance(remat, bool):
             raise ValueError(f"remat must be a boolean. Received: remat={remat!r}")
-        if remat and not _is_torch():
+        if remat and not is_torch():
             raise ValueError(
                 "remat=True is for the torch backend (on others, build the model inside "
                 f"`keras.RematScope`). Received: backend={keras.backend.backend()!r}"
@@ -181,7 +172,7 @@ class Model(keras.Model):
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        if self._set_remat(remat) == 0 and remat:
+        if _RUNS_GRAPHS and self._recompute(remat) == 0 and remat:
             warnings.warn(
                 f"remat=True: model '{self.name}' has no layer that can be recomputed. These are "
                 "the layers of keras_mg.layers, and those that say so themselves, in a "
@@ -191,46 +182,33 @@ class Model(keras.Model):
         self._jit_compile_request = requested
         self._compiled_steps = None
         self._slots_laid_out = False
-        if requested == "auto" and not self.run_eagerly and self._on_cuda():
-            self.jit_compile = True
-        if _is_torch() and self.jit_compile and missing(Feature.COMPILED_STEPS):
+        self._choices = None
+        if requested == "auto" and is_torch() and not self.run_eagerly:
+            self._let_steps_choose()
+        if is_torch() and self.jit_compile and missing(Feature.COMPILED_STEPS):
             self.jit_compile = False
             _warn_that_nothing_compiles()
-        if _is_torch():
+        if is_torch():
             from keras_mg.training import _torch_optimizers as torch_optimizers
 
             torch_optimizers.keep_rate_on_device(self.optimizer)
 
-    def _set_remat(self, remat: bool) -> int:
+    def _recompute(self, remat: bool) -> int:
         """Mark the layers that `remat` is for, and say how many there are."""
-        if not _RUNS_GRAPHS:
-            return 0
-        models = [layer for layer in private_keras.flatten_layers(self) if isinstance(layer, Model)]
-        for model in models:
-            model._remat = remat
-        return sum(model._find_recomputed_layers() for model in models)
+        layers = private_keras.flatten_layers(self)
+        return recomputed_layers.mark([x for x in layers if isinstance(x, Model)], remat)
+
+    def _let_steps_choose(self) -> None:
+        """What `jit_compile="auto"` means."""
+        if self._on_cuda():
+            self.jit_compile = True
+            if not self.jit_compile:  # there are layers that say that they cannot
+                return
+        if not missing(Feature.COMPILED_STEPS) and not measured_steps.is_off():
+            self._choices = Choices(self, self._on_cuda())
 
     def _on_cuda(self) -> bool:
-        if not _is_torch():
-            return False
-        # A model without weights computes where Keras puts tensors.
-        tensors = [weight.value for weight in self.weights] or [keras.ops.zeros(())]
-        return tensors[0].device.type == "cuda"
-
-    def _find_recomputed_layers(self) -> int:
-        """Mark the layers that `remat` is for, and say how many there are."""
-        # Not at each call, which would take long, longest while torch traces it.
-        whole, in_parts = set(), 0
-        for layer in self.layers:
-            how = stated(layer, "remat")
-            recomputed = self._remat and how is not None and _repeats_itself(layer)
-            if how == "parts":
-                layer.recomputes = recomputed
-                in_parts += recomputed
-            elif recomputed:
-                whole.add(id(layer))
-        object.__setattr__(self, "_recomputed_layers", frozenset(whole))
-        return len(whole) + in_parts
+        return is_torch() and on_cuda(self)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -279,7 +257,7 @@ class Model(keras.Model):
         return self._run_with_lazy_logs(method, args, kwargs)
 
     def _run_with_lazy_logs(self, method, args, kwargs):
-        if not _is_torch() or missing(Feature.LAZY_LOGS):
+        if not is_torch() or missing(Feature.LAZY_LOGS):
             return method(*args, **kwargs)
         return lazy_logs.call(self, method, args, kwargs)
 
@@ -309,61 +287,9 @@ class Model(keras.Model):
         result = super()._get_metrics_result_or_logs(logs)
         return run.mean(result) if result is logs else result
 
-    def _make(self, make, force: bool):
-        """Make one of Keras's three functions, of which Keras itself compiles none on torch.
-
-        Its own compiling breaks a step apart, and would wrap a compiled one once more.
-        """
-        compiles = self.jit_compile
-        if _is_torch():
-            self.jit_compile = False
-        try:
-            return make(force)
-        finally:
-            self.jit_compile = compiles
-
-    def make_train_function(self, force=False):
-        result = self._make(super().make_train_function, force)
-        if _is_torch():
-            check_processes(self, self._is_distributed(), type(self).train_step is Model.train_step)
-        return result
-
-    def _is_distributed(self) -> bool:
-        """Whether Keras trains through a wrapper of the model that synchronises processes."""
-        return getattr(self, "ddp_model", None) is not None
-
-    def make_test_function(self, force=False):
-        return self._make(super().make_test_function, force)
-
-    def make_predict_function(self, force=False):
-        return self._make(super().make_predict_function, force)
-
     def quantize(self, *args, **kwargs):
         super().quantize(*args, **kwargs)
         self._compiled_steps = None
-
-    def _steps(self) -> CompiledSteps | None:
-        if not _is_torch() or not self.jit_compile or self.run_eagerly or not self.built:
-            return None
-        if self._is_distributed():
-            return None
-        if self._parallel_run is not None and self._parallel_run.steps_are_eager():
-            return None
-        if self._compiled_steps is None or len(self._known_steps) > MAX_SHAPES:
-            object.__setattr__(self, "_known_steps", {})
-        if self._compiled_steps is None or self._compiled_steps.are_stale():
-            # Layers that are frozen and released in turn come back to graphs that are there.
-            steps = CompiledSteps(self, self.torch_backend)
-            steps = self._known_steps.setdefault(tuple(steps.trainability), steps)
-            self._compiled_steps = steps
-        return None if self._compiled_steps.failed else self._compiled_steps
-
-    def _lay_out_slots(self):
-        from keras_mg.training import _torch_graph as torch_graph
-
-        if self.optimizer is not None and self.optimizer.built:
-            torch_graph.match_layout(self.trainable_variables, self.optimizer.variables)
-            self._slots_laid_out = True
 
     def export(self, filepath, *args, **kwargs):
         """Keras's own `export`, of weights that lie in the order of their axes meanwhile.
@@ -377,44 +303,6 @@ class Model(keras.Model):
         """
         with stored_in_order(self):
             return super().export(filepath, *args, **kwargs)
-
-    def train_step(self, *args):
-        if not _is_torch():
-            return super().train_step(*args)
-        if not self._slots_laid_out:
-            self._lay_out_slots()
-        steps = self._steps()
-        if steps is not None and steps.variables and self.optimizer is not None:
-            logs = steps.train(*args)
-            if logs is not None:
-                return logs
-        # Keras frees the old gradients after the forward pass, whose activations need the memory.
-        self.zero_grad()
-        step = super().train_step
-        if self._parallel_run is not None:
-            step = functools.partial(self._parallel_run.eagerly, step)
-        return self._eagerly(steps, step, args)
-
-    def test_step(self, *args):
-        steps = self._steps()
-        logs = None if steps is None else steps.test(*args)
-        return self._eagerly(steps, super().test_step, args) if logs is None else logs
-
-    def predict_step(self, *args):
-        steps = self._steps()
-        outputs = None if steps is None else steps.predict(*args)
-        return self._eagerly(steps, super().predict_step, args) if outputs is None else outputs
-
-    def _eagerly(self, steps: CompiledSteps | None, step, args):
-        """Keras's own step; where it had to replace a compiled one, with a warning."""
-        worked = False
-        try:
-            result = step(*args)
-            worked = True
-        finally:
-            if steps is not None:
-                steps.settle(worked)
-        return result
 
 
 @keras.saving.register_keras_serializable(package="keras_mg", name="Functional")
@@ -463,22 +351,6 @@ class FunctionalModel(Model, Functional):
 keras.saving.get_custom_objects()[FunctionalModel.__name__] = FunctionalModel
 
 
-def _repeats_itself(layer) -> bool:
-    """Whether nothing in a layer that may be recomputed differs in a second call."""
-    parts = private_keras.flatten_layers(layer)
-    return not any(part.activity_regularizer or _moves_on(part) for part in parts)
-
-
-def _moves_on(layer) -> bool:
-    if stated(layer, "remat") is not None:
-        return False
-    # An unseeded dropout draws from torch's generator, which a recomputation sets back, every other
-    # random layer from a counter of its own. A batch norm of Keras's would move its statistics.
-    draws = getattr(layer, "seed_generator", None) is not None
-    unseeded = type(layer) is keras.layers.Dropout and layer.seed is None
-    return (draws and not unseeded) or bool(private_keras.own_state(layer))
-
-
 def _make_functional(cls: type) -> None:
     """Let a subclass of `Model`, at any depth, be one of `FunctionalModel`."""
     for base in cls.__bases__:
@@ -500,7 +372,3 @@ def _warn_that_nothing_compiles() -> None:
         f"with its torch, which do not have {', '.join(missing(Feature.COMPILED_STEPS))}.",
         stacklevel=3,
     )
-
-
-def _is_torch() -> bool:
-    return keras.backend.backend() == "torch"

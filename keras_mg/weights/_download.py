@@ -18,7 +18,7 @@ from typing import BinaryIO
 from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import url2pathname
 
-from keras_mg._files import expand
+from keras_mg._files import expand, own_folder
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._hashing import HASH_FORM, file_hash, matches
 
@@ -61,8 +61,7 @@ def cache_folder(cache_dir: PathLike | None = None) -> Path:
         cache_dir: stands for Keras's own folder: the environment variable `KERAS_HOME`, or
             `~/.keras`.
     """
-    home = os.fspath(cache_dir) if cache_dir is not None else os.environ.get("KERAS_HOME")
-    return expand(home or "~/.keras") / "keras_mg" / "weights"
+    return own_folder(cache_dir) / "weights"
 
 
 def is_offline(offline: bool | None = None) -> bool:

@@ -34,7 +34,7 @@ def main(folder):
         "The processes differ in: code of keras_mg. Received, by process: ",
         (lambda: model.fit(*rows.data(), verbose=0)),
     )
-    parallel._code = lambda: "the same"
+    parallel.code_digest = lambda: "the same"
     rows.main(folder, ["uneven"])
     model.fit(*rows.data(), verbose=0, callbacks=[Fails()])
 

@@ -325,7 +325,7 @@ def test_a_bar_of_the_users_own_is_the_only_one(capsys):
 
 
 def _callbacks(model, callbacks):
-    return LazyCallbackList(model, callbacks, 1, 1, add_history=True).callbacks
+    return LazyCallbackList(model, callbacks, 1, 1, kind="train").callbacks
 
 
 def test_the_bar_shows_the_last_figures(capsys):

@@ -1,0 +1,108 @@
+"""What `jit_compile="auto"` has measured on this machine, in one small file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from keras_mg._files import own_folder, replacing
+from keras_mg.training._choice import Measured
+
+VARIABLE = "KERAS_MG_MEASURED_STEPS"
+"""Set to `off`: nothing is measured or remembered. Set to `new`: everything is measured anew."""
+
+_FORMAT = "keras-mg measured steps 1"
+_MOST = 2000  # entries; of more, the oldest go
+
+
+def forget_measured_steps() -> None:
+    """Forget what `jit_compile="auto"` has measured on this machine, so that it measures anew.
+
+    It is kept in `keras_mg/measured_steps.json` in Keras's folder (`KERAS_HOME`, or `~/.keras`).
+
+    Raises:
+        OSError: the file cannot be removed.
+
+    Example:
+        >>> forget_measured_steps()
+    """
+    path().unlink(missing_ok=True)
+
+
+def path() -> Path:
+    """The file."""
+    return own_folder() / "measured_steps.json"
+
+
+def is_off() -> bool:
+    """Whether nothing is to be measured."""
+    return _wish() == "off"
+
+
+def is_anew() -> bool:
+    """Whether what is remembered does not count."""
+    return _wish() == "new"
+
+
+def _wish() -> str:
+    """What the environment says.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    wish = os.environ.get(VARIABLE, "")
+    if wish not in ("", "off", "new"):
+        raise ValueError(f"{VARIABLE} must be off, new, or nothing. Received: {wish}")
+    return wish
+
+
+def find(key: str) -> tuple[Measured, str] | None:
+    """What was measured of steps, and on which day; None where that is not known."""
+    entry = (_read() or {}).get(key)
+    if not isinstance(entry, dict):
+        return None
+    found = Measured(*(entry.get(name) for name in Measured._fields))
+    numbers = found if found.compiled is not None else found[:1]
+    if not all(isinstance(n, int | float) and math.isfinite(n) and n >= 0 for n in numbers):
+        return None
+    return found, str(entry.get("day", "an unknown day"))
+
+
+def keep(key: str, found: Measured, day: str, about: dict[str, Any]) -> bool:
+    """Remember what was measured of steps, and say whether that could be done.
+
+    Args:
+        key: what tells these steps from others.
+        found: about them.
+        day: of the measurement.
+        about: for people who read the file.
+    """
+    entries = _read()
+    if entries is None:
+        return False
+    entries.pop(key, None)
+    entries[key] = {**found._asdict(), "day": day, **about}
+    kept = dict(list(entries.items())[-_MOST:])
+    target = path()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as part:
+            part.write_text(json.dumps({"format": _FORMAT, "steps": kept}, indent=1) + "\n")
+    except OSError:
+        return False  # a home that cannot be written to; it is measured again next time
+    return True
+
+
+def _read() -> dict[str, Any] | None:
+    """The entries; none of a file that is broken, None of one that is somebody else's."""
+    try:
+        content = json.loads(path().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        return None
+    entries = content.get("steps")
+    return entries if isinstance(entries, dict) else {}

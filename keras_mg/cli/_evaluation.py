@@ -43,7 +43,10 @@ Preprocessing = Annotated[
 ]
 Compile = Annotated[
     bool | None,
-    typer.Option("--compile/--no-compile", help="Compile the step.  [default: on a GPU alone]"),
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the step.  [default: on a GPU, and where it is measured to be faster]",
+    ),
 ]
 RecipeSettings = Annotated[
     list[str],

@@ -95,7 +95,8 @@ def train(
     jit_compile: Annotated[
         bool | None,
         typer.Option(
-            "--compile/--no-compile", help="Compile the steps.  [default: on a GPU alone]"
+            "--compile/--no-compile",
+            help="Compile the steps.  [default: on a GPU, and where it is measured to be faster]",
         ),
     ] = None,
     settings: Annotated[

@@ -96,7 +96,8 @@ def train(
         augment_on: "host" or "device", where batches are made; on the device, all images have to
             fit into its memory. Both make the same batches. None is the device where it is a GPU,
             and the host otherwise.
-        jit_compile: of `model.compile`. Defaults to "auto".
+        jit_compile: of `model.compile`. Defaults to "auto", which chooses by measured steps on a
+            CPU; a run that goes on keeps to what it had chosen.
         verbose: of `model.fit`: 0, 1 or 2. Defaults to "auto": a progress bar in a terminal or a
             notebook, a line per epoch elsewhere.
         save_every_steps: int, the run is saved after every so many steps of an epoch, too (torch

@@ -308,7 +308,8 @@ def _rows(args: tuple) -> int:
 def _said(found: Measured, rows: int, source: str) -> str:
     if found.compiled is None:
         return f"eager, as it cannot be captured ({source})"
-    eager, compiled = (f"{1000 * seconds / rows:.3g}" for seconds in found[:2])
+    seconds = found.eager, found.compiled
+    eager, compiled = (f"{1000 * each / rows:.3g}" for each in seconds)
     if found.compiled_is_faster:
         return f"compiled, {compiled} ms an image against {eager} eager ({source})"
     return f"eager, {eager} ms an image against {compiled} compiled ({source})"

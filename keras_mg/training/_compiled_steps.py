@@ -73,9 +73,9 @@ class CompiledSteps:
 
         self.failed = True
         warnings.warn(
-            f"jit_compile=True: {blame(self.model, x, training)} of model '{self.model.name}' "
-            "cannot be captured as one graph, so the model runs eagerly. "
-            f"Reason: {torch_graph.reason(error)}",
+            f"jit_compile={self.model._jit_compile_request!r}: {blame(self.model, x, training)} of "
+            f"model '{self.model.name}' cannot be captured as one graph, so the model runs eagerly."
+            f" Reason: {torch_graph.reason(error)}",
             stacklevel=2,
         )
 

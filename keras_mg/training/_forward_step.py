@@ -148,8 +148,9 @@ class Step:
     def _give_up(self, changed, when: str) -> None:
         self.graph = Uncaptured(self._part(self.extent))
         warnings.warn(
-            f"jit_compile=True: {changed!r} changes its Python attributes {when}, which a graph "
-            f"holds as constants, so forward passes of model '{self.model.name}' run eagerly. "
+            f"jit_compile={self.model._jit_compile_request!r}: {changed!r} changes "
+            f"its Python attributes {when}, which a graph holds as constants, so forward passes of "
+            f"model '{self.model.name}' run eagerly. "
             "Numbers that change belong in variables.",
             stacklevel=2,
         )

@@ -15,6 +15,9 @@ from keras import tree
 
 from keras_mg._private import keras as private_keras
 
+# Of the arguments of `compile`.
+_COMPARED = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
 
 def key_of(model, kind: str, data) -> str:
     """A digest of all that the time of a step depends on.
@@ -38,8 +41,8 @@ def key_of(model, kind: str, data) -> str:
     if kind == "train":
         facts["optimizer"] = _described(model.optimizer)
     if kind != "predict":
-        facts["loss"] = [_described(loss) for loss in tree.flatten(getattr(model, "loss", None))]
-        facts["metrics"] = [_described(metric) for metric in model.metrics]
+        given = model.get_compile_config()
+        facts["compared"] = [_essence(given.get(name)) for name in _COMPARED]
     text = json.dumps(facts, sort_keys=True, default=_name)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -83,8 +86,9 @@ def _tensor(leaf) -> Any:
 
 
 def _layer(layer) -> Any:
+    types = [layer.compute_dtype, layer.variable_dtype]
     # Those inside a model are in the list themselves.
-    return _name(layer) if hasattr(layer, "layers") else _described(layer)
+    return [_name(layer) if hasattr(layer, "layers") else _described(layer), *types]
 
 
 # Automatic names count through a process, and schedules move the rate.

@@ -23,6 +23,8 @@ class StepModel(keras.Model):
     # The `torch.compile` backend that makes code of the captured graphs.
     torch_backend = "inductor"
 
+    jit_compile: bool  # of Keras's
+
     # Until `compile()` sets them.
     _compiled_steps: CompiledSteps | None = None
     _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)

@@ -64,11 +64,11 @@ def find(key: str) -> tuple[Measured, str] | None:
     entry = (_read() or {}).get(key)
     if not isinstance(entry, dict):
         return None
-    found = Measured(*(entry.get(name) for name in Measured._fields))
-    numbers = found if found.compiled is not None else found[:1]
+    values: list[Any] = [entry.get(name) for name in Measured._fields]
+    numbers = values if values[1] is not None else values[:1]
     if not all(isinstance(n, int | float) and math.isfinite(n) and n >= 0 for n in numbers):
         return None
-    return found, str(entry.get("day", "an unknown day"))
+    return Measured(*values), str(entry.get("day", "an unknown day"))
 
 
 def keep(key: str, found: Measured, day: str, about: dict[str, Any]) -> bool:

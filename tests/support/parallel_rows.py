@@ -6,12 +6,14 @@ started, and leaves what each one leaves behind in FOLDER.
 
 import importlib.util
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 import keras_mg
 from keras_mg import distribution
@@ -180,6 +182,35 @@ def of_grain(steps=None):
     return fit(compiled(network()), endless, steps_per_epoch=steps)
 
 
+def tried():
+    """`jit_compile="auto"` with measurements of which the first process's say: compiled."""
+    from keras_mg.training import _choices, _torch_graph, measured_steps
+    from keras_mg.training._step_model import StepModel
+
+    slower = 5.0 if distribution.process_id() else 0.5
+    ran, train = [], StepModel._train
+
+    def timed(self, steps, step, args):
+        return step(steps, args), 100.0 * (1.0 if steps is None else slower)
+
+    def noted(self, steps, args):
+        ran.append(steps is not None)
+        return train(self, steps, args)
+
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", home)
+        patch.setenv(measured_steps.VARIABLE, "")
+        patch.setattr(_choices.Choices, "_timed", timed)
+        patch.setattr(StepModel, "_train", noted)
+        # Quick, and none of what is compared here.
+        patch.setattr(
+            _torch_graph, "capture", lambda function, x, *_, **__: (function, function(*x))
+        )
+        result = fit(compiled(network(), jit_compile="auto"), *data(23), epochs=8)
+    assert ran[-3:-1] == [True, True], ran  # the last batch of an epoch is uneven
+    return result | {"forms": np.array(ran)}
+
+
 ROWS = {
     "sgd": lambda: fit(compiled(network())),
     "uneven": lambda: fit(compiled(network()), *data(23)),
@@ -224,6 +255,7 @@ ROWS = {
     "bfloat16": lambda: of_policy("mixed_bfloat16"),
     "float16": lambda: of_policy("mixed_float16"),
     "remat": lambda: fit(compiled(network(), remat=True), *data(23)),
+    "auto": tried,
     "unused": unused,
     "masked": masked_moments,
     "captured": lambda: fit(compiled(network(), sgd(global_clipnorm=0.1), jit_compile=True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 # The first step, which makes what later ones find, and two that are timed.
 FIRST_STEPS = 3
@@ -27,7 +27,8 @@ class Phase(StrEnum):
     SETTLED = "settled"
 
 
-class Measured(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Measured:
     """What a trial has found, in seconds; no `compiled` where the network cannot be captured."""
 
     eager: float

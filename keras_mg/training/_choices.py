@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
+import shutil
 import sys
 import threading
 import time
@@ -183,6 +185,8 @@ class Choices:
             return _Verdict(Phase.SETTLED, False, "eager, as runs are to repeat exactly")
         if not all(layer.supports_jit for layer in private_keras.flatten_layers(self.model)):
             return _Verdict(Phase.SETTLED, False)
+        if self.model.torch_backend == "inductor" and not self.on_cuda and not _has_compiler():
+            return _Verdict(Phase.SETTLED, False, "eager, as there is no C++ compiler")
         found, day = self._known(key, args) or (None, "")
         if found is not None:
             if not found.compiled_is_faster or found.pays(steps):
@@ -196,7 +200,7 @@ class Choices:
         known = self._known(key, args)
         if known is None:
             said = "compiled, as eager steps wait for the host on a GPU (not measured)"
-            return _Verdict(Phase.SETTLED, True, said)
+            return _Verdict(Phase.SETTLED, True, "" if self.choices else said)
         found, day = known
         said = _said(found, _rows(args), f"measured on {day}")
         return _Verdict(Phase.SETTLED, found.compiled_is_faster, said)
@@ -287,6 +291,12 @@ class Choices:
             (kind, None if shape is None else tuple(shape)): Choice.of(choice)
             for kind, shape, choice in state["choices"]
         }
+
+
+def _has_compiler() -> bool:
+    """Whether torch's compiler finds what it needs on a CPU, as far as one can tell."""
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
+    return any(shutil.which(name) for name in names if name)
 
 
 def _shape(args: tuple) -> tuple | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -18,23 +19,26 @@ _FORMAT = "keras-mg measured steps 1"
 _MOST = 2000  # entries; of more, the oldest go
 
 
-def forget_measured_steps() -> None:
+def forget_measured_steps(home: str | os.PathLike[str] | None = None) -> None:
     """Forget what `jit_compile="auto"` has measured on this machine, so that it measures anew.
 
-    It is kept in `keras_mg/measured_steps.json` in Keras's folder (`KERAS_HOME`, or `~/.keras`).
+    It is kept in one file, `keras_mg/measured_steps.json` in Keras's folder.
+
+    Args:
+        home: that folder. Defaults to the environment variable `KERAS_HOME`, or `~/.keras`.
 
     Raises:
         OSError: the file cannot be removed.
 
     Example:
-        >>> forget_measured_steps()
+        >>> forget_measured_steps("keras-home-of-the-example")
     """
-    path().unlink(missing_ok=True)
+    path(home).unlink(missing_ok=True)
 
 
-def path() -> Path:
+def path(home: str | os.PathLike[str] | None = None) -> Path:
     """The file."""
-    return own_folder() / "measured_steps.json"
+    return own_folder(home) / "measured_steps.json"
 
 
 def is_off() -> bool:
@@ -64,7 +68,7 @@ def find(key: str) -> tuple[Measured, str] | None:
     entry = (_read() or {}).get(key)
     if not isinstance(entry, dict):
         return None
-    values: list[Any] = [entry.get(name) for name in Measured._fields]
+    values: list[Any] = [entry.get(field.name) for field in dataclasses.fields(Measured)]
     numbers = values if values[1] is not None else values[:1]
     if not all(isinstance(n, int | float) and math.isfinite(n) and n >= 0 for n in numbers):
         return None
@@ -84,7 +88,7 @@ def keep(key: str, found: Measured, day: str, about: dict[str, Any]) -> bool:
     if entries is None:
         return False
     entries.pop(key, None)
-    entries[key] = {**found._asdict(), "day": day, **about}
+    entries[key] = {**dataclasses.asdict(found), "day": day, **about}
     kept = dict(list(entries.items())[-_MOST:])
     target = path()
     try:

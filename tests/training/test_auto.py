@@ -249,6 +249,16 @@ def test_where_runs_must_repeat_it_is_eager(clock, forms, monkeypatch):
     assert not any(forms)
 
 
+def test_without_a_compiler_it_is_eager(clock, forms, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    model = make()
+    model.torch_backend = "inductor"
+    fit(model)
+    assert not any(forms)
+    assert choice_of(model).phase is Phase.SETTLED
+
+
 def test_off(clock, forms, monkeypatch, kept):
     monkeypatch.setenv(measured_steps.VARIABLE, "off")
     model = make()
@@ -323,7 +333,7 @@ def test_a_broken_file_is_written_anew_and_one_of_others_is_left(kept, content, 
     assert measured_steps.find("key") is None
     assert measured_steps.keep("key", Measured(2.0, 1.0, 3.0), "2026-01-02", {}) is is_ours
     found = measured_steps.find("key")
-    assert found == (((2.0, 1.0, 3.0), "2026-01-02") if is_ours else None)
+    assert found == ((Measured(2.0, 1.0, 3.0), "2026-01-02") if is_ours else None)
     assert is_ours or kept.read_text() == content
 
 
@@ -337,7 +347,7 @@ def test_an_entry_that_is_none_is_passed_over(kept, entry):
     content["steps"]["key"] = entry
     kept.write_text(json.dumps(content))
     assert measured_steps.find("key") is None
-    assert measured_steps.find("other") == ((2.0, None, None), "")
+    assert measured_steps.find("other") == (Measured(2.0, None, None), "")
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_fault(clock, kept, forms, capsys):
@@ -568,6 +578,6 @@ def test_with_the_real_clock(kept, monkeypatch, capsys):
     result = fit(make(), verbose=2)
     support.assert_same(result, fit(make(jit_compile=False)), tolerance=1e-6)
     (entry,) = json.loads(kept.read_text())["steps"].values()
-    assert all(0 < entry[name] < 600 for name in Measured._fields)
+    assert all(0 < entry[name] < 600 for name in ("eager", "compiled", "compiling"))
     form = "compiled" if entry["compiled"] < entry["eager"] else "eager"
     assert f"training of 'small' {form}, " in capsys.readouterr().out

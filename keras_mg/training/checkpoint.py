@@ -182,7 +182,7 @@ class Checkpoint(keras.callbacks.Callback):
         stops = self._stops_now()
         due = self.every_steps is not None and (batch + 1) % self.every_steps == 0
         # What was found out by the clock, nobody finds out again.
-        due = self._has_chosen() or due
+        due = (self._choices is not None and self._choices.take_news()) or due
         if trained_on and (due or stops):
             self._save(*self._at)
         if stops:
@@ -232,6 +232,11 @@ class Checkpoint(keras.callbacks.Callback):
         """What several processes do together while this one trains; None where it is alone."""
         return getattr(self.model, "_parallel_run", None)
 
+    @property
+    def _choices(self) -> Any:
+        """What `jit_compile="auto"` decides by; None where nothing is left to it."""
+        return getattr(self.model, "_choices", None)
+
     def _stops_now(self) -> bool:
         if self._run is not None:
             return self._run.stop_and_save
@@ -240,11 +245,6 @@ class Checkpoint(keras.callbacks.Callback):
     def _stop(self) -> None:
         self._stops, self._at, self._before_test = False, None, None
         raise TrainingStopped
-
-    def _has_chosen(self) -> bool:
-        """Whether `jit_compile="auto"` has just chosen how training goes on."""
-        choices = getattr(self.model, "_choices", None)
-        return choices is not None and choices.take_news()
 
     def _variables(self) -> dict[str, list[keras.Variable]]:
         optimizer = self.model.optimizer
@@ -285,9 +285,8 @@ class Checkpoint(keras.callbacks.Callback):
             "seconds": round(self.seconds, 1),
             "keras": keras.__version__,
         }
-        choices = getattr(self.model, "_choices", None)
-        if choices is not None:
-            state["steps"] = choices.state()
+        if self._choices is not None:
+            state["steps"] = self._choices.state()
         randoms = {"random": random or random_state()}
         if step:
             randoms["epoch_random"] = self._epoch_random
@@ -330,9 +329,8 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, value in converted:
             variable.assign(value)
         set_random_state(saved.state["random"], self._part("random"))
-        choices = getattr(self.model, "_choices", None)
-        if choices is not None:
-            choices.set_state(saved.state.get("steps"))
+        if self._choices is not None:
+            self._choices.set_state(saved.state.get("steps"))
         if self._run is not None and saved.state["step"]:
             self._run.after_saving()
 

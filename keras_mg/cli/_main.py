@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "keras-mg"
         return _failed(f"{error.format_message()} (see {where} --help)")
-    except (Failure, ValueError, OSError, ImportError, MemoryError) as error:
+    except (Failure, ValueError, OSError, ImportError, MemoryError, OverflowError) as error:
         return _failed(str(error) or type(error).__name__)
 
 

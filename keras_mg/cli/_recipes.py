@@ -11,6 +11,8 @@ from keras_mg.cli import _huge_pages, _processes
 from keras_mg.cli._shared import Failure, Stopped, parse_settings, say
 
 app = typer.Typer()
+MAX_SCALE = 1000.0
+"""Times a recipe's epochs; more is a slip."""
 
 
 class Place(StrEnum):
@@ -185,8 +187,8 @@ def train(
     if scale is not None:
         if epochs is not None:
             raise Failure("--epochs and --scale exclude each other")
-        if not scale > 0:
-            raise Failure(f"--scale must be greater than 0. Received: {scale}")
+        if not 0 < scale <= MAX_SCALE:
+            raise Failure(f"--scale must be above 0 and at most {MAX_SCALE:g}. Received: {scale}")
         epochs = max(1, round(scale * recipe.epochs))
     if epochs is not None:
         recipe = recipe.shortened(epochs)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
 
 import numpy as np
 
+from keras_mg._files import expand
 from keras_mg.layers.arguments import standardize_data_format
 from keras_mg.ops import normalize_images
 
@@ -58,9 +60,43 @@ class Normalizer:
 
         Args:
             path: its .npz file.
+
+        Raises:
+            ValueError: the file cannot be read, or holds something else.
         """
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**arrays)
+        arrays = stored_arrays(path)
+        if set(arrays) != {"mean", "std"}:
+            raise ValueError(
+                f"{os.fspath(path)} holds {', '.join(sorted(arrays))}; expected mean and std"
+            )
+        return cls(**arrays)
+
+
+def stored_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of numbers of an .npz file, by name.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: it is damaged, is none, or holds something else than numbers.
+        OSError: it cannot be opened.
+    """
+    with open(expand(path), "rb") as file:
+        try:
+            if not zipfile.is_zipfile(file):  # NumPy would advise to unpickle it
+                raise ValueError("it is no archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            kinds = [getattr(array, "dtype", np.dtype(object)).kind for array in arrays.values()]
+            if not set(kinds) <= set("fiu"):
+                raise ValueError("it holds something else than arrays of numbers")
+        except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for damaged files
+            raise ValueError(
+                f"{os.fspath(path)!r} is no .npz file of numbers ({type(error).__name__}: {error})"
+            ) from error
+    return arrays
 
 
 @dataclasses.dataclass(frozen=True)

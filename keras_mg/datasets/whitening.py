@@ -10,8 +10,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from keras_mg._files import expand
-from keras_mg.datasets.normalization import Normalizer
+from keras_mg.datasets.normalization import Normalizer, stored_arrays
 from keras_mg.layers.arguments import one_of, standardize_data_format
 from keras_mg.ops import constant_like
 
@@ -150,9 +149,18 @@ def load_preprocessing(path: str | os.PathLike) -> Normalizer | Whitener:
 
     Args:
         path: its `preprocessing.npz`.
+
+    Raises:
+        ValueError: the file cannot be read, or holds something else.
+        OSError: it cannot be opened.
     """
-    with np.load(expand(path), allow_pickle=False) as arrays:
-        return make_preprocessing(dict(arrays))
+    arrays = stored_arrays(path)
+    if set(arrays) not in ({"mean", "std"}, {"mean", "whitening", "colours"}):
+        raise ValueError(
+            f"{os.fspath(path)!r} holds {', '.join(sorted(arrays))}; expected what normalises or "
+            "whitens images: mean and std, or mean, whitening and colours"
+        )
+    return make_preprocessing(arrays)
 
 
 @dataclasses.dataclass(frozen=True)

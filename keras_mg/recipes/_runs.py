@@ -124,7 +124,7 @@ def finished(folder: Path, settings: Mapping) -> dict[str, Any] | None:
         files = result["sha256"]
         same = all(result[key] == value for key, value in settings.items())
         whole = all(sha256(folder / name) == digest for name, digest in files.items())
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return result if same and whole else None
 

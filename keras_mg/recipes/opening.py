@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from keras_mg import weights as weights_files
 from keras_mg._files import expand
+from keras_mg.datasets import load_preprocessing
 from keras_mg.datasets.photo_crops import TenCrops
 from keras_mg.layers.arguments import one_of
 from keras_mg.recipes import _runs
@@ -51,7 +51,7 @@ def read_result(folder: str | os.PathLike) -> dict[str, Any]:
         parts = [result[key] for key in ("recipe", "test", "validation", "history", "seed")]
         assert parts[0]["name"]
         assert parts[3]
-    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AssertionError, RecursionError) as error:
         raise ValueError(f"{folder} holds no finished run: {path} cannot be read") from error
     return result
 
@@ -69,10 +69,13 @@ def recipe_of(folder: str | os.PathLike) -> tuple[Recipe, dict[str, Any]]:
     result = read_result(folder)
     # What is drawn and said of a run may have changed since; nothing that was trained has.
     record = {k: v for k, v in result["recipe"].items() if k not in ("pictures", "remarks")}
-    recipe = get_recipe(record["name"])
-    if record["data"].get("layers"):
-        recipe = with_layers(recipe, record["data"]["layers"])
-    recipe = recipe.changed(dict(_runs.differing(recipe.record(), record)))
+    try:
+        recipe = get_recipe(record["name"])
+        if record["data"].get("layers"):
+            recipe = with_layers(recipe, record["data"]["layers"])
+        recipe = recipe.changed(dict(_runs.differing(recipe.record(), record)))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder}: the recipe in result.json is damaged ({error})") from error
     if not _covers(json.loads(json.dumps(recipe.record())), record):
         raise ValueError(
             f"The recipe of {folder} is not {recipe.name} with other values: give evaluate and "
@@ -135,8 +138,7 @@ def open_network(
         preprocessing = _statistics_of(folder, weights)
     fitted = None
     if preprocessing is not None:
-        with np.load(expand(preprocessing), allow_pickle=False) as arrays:
-            fitted = dict(arrays)
+        fitted = load_preprocessing(preprocessing).arrays
     data: Splits = _with_crops(recipe, crops).open(
         recipe.batch_size, seed, data_dir, fraction, None, fitted=fitted
     )

@@ -76,7 +76,7 @@ def read(path: Path) -> Saved:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = header["__metadata__"]
         kind, text, digest = (metadata[key] for key in ("format", "state", "sha256"))
-    except (safetensors.SafetensorError, ValueError, LookupError) as error:
+    except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(f"it is no checkpoint ({error})") from error
     if kind != FORMAT:
         raise CheckpointError(f"its format is {kind!r}, not {FORMAT!r}")

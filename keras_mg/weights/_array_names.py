@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from keras_mg.weights._arrays import WeightsError
+from keras_mg.weights._arrays import StoredArray, WeightsError
 from keras_mg.weights._assign import Pair
 
 NamesOf = Callable[[keras.Model], Mapping[str, Sequence[str]]]
@@ -111,11 +111,34 @@ def foreign_pairs(
     return pairs, [key for key in table.head if key in arrays]
 
 
+def unwrapped(model: keras.Model, arrays: Mapping[str, StoredArray]) -> dict[str, StoredArray]:
+    """The arrays without a prefix (`net.`, `backbone.`) under which they hold the model's names.
+
+    Whoever trains a network as a part of another module saves it so. Nothing changes where a name
+    of the model's stands there as it is.
+    """
+    tables = (table.names(model).values() for table in TABLES.values())
+    names = {name for keys in tables for group in keys for name in group}
+    prefixes = {key.removesuffix(tail) for key in arrays for tail in _tails(key) if tail in names}
+    if not names or not prefixes or names & set(arrays):
+        return dict(arrays)
+    counts = {prefix: sum(prefix + name in arrays for name in names) for prefix in prefixes}
+    best = max(sorted(prefixes), key=counts.__getitem__)
+    return {key.removeprefix(best): array for key, array in arrays.items()}
+
+
 def head_keys(arrays: Iterable[str]) -> list[str]:
     """The arrays that belong to the head of a foreign file, the kernel before the bias."""
-    present = set(arrays)
+    present = {tail: key for key in arrays for tail in _tails(key)} | {key: key for key in arrays}
     heads = dict.fromkeys(key for table in TABLES.values() for key in table.head)
-    return [key for key in heads if key in present]
+    return [present[key] for key in heads if key in present]
+
+
+def _tails(key: str) -> Iterator[str]:
+    """`a.b.c` -> `b.c`, `c`."""
+    while "." in key:
+        key = key.partition(".")[2]
+        yield key
 
 
 def from_foreign(array: np.ndarray) -> np.ndarray:

@@ -17,6 +17,11 @@ MAX_MESSAGE = 2000
 """Characters of an error; names in a file may be megabytes."""
 
 
+def is_numeric(dtype: np.dtype) -> bool:
+    """Whether NumPy itself knows the type as one of numbers; those of `ml_dtypes` it does not."""
+    return dtype.kind in NUMERIC_KINDS and dtype.type.__module__ == "numpy"
+
+
 class WeightsError(ValueError):
     """A weights file that cannot be used. The message starts with the file's name.
 

@@ -12,7 +12,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import IO, BinaryIO
 
 import numpy as np
@@ -30,12 +30,17 @@ MAX_SHARING = 20
 """The arrays of a file may together be this many times its bytes (names may share an array)."""
 FLOOR = 1 << 20
 """Bytes that are granted to any file, however small."""
+MAX_ARRAYS = 20_000
+"""In a file; the largest networks have a tenth of it."""
 MAX_NAME = 1000
 """Characters in the name of an array."""
 MAX_NDIM = 32
 MAX_NUMBERS = 1 << 48
 """In an array; the product of the sides that are not 0."""
 CHUNK = 1 << 20
+END = struct.Struct("<10xH10x")
+END_SIGNATURE = b"PK\5\6"
+"""What ends a zip archive: among else, the number of its members."""
 LOCAL_HEADER = struct.Struct("<26xHH")
 """What stands before a member of a zip archive: the lengths of its name and of its extra field."""
 
@@ -111,8 +116,18 @@ def open_archive(source: BoundedFile) -> Iterator[Archive]:
     """The zip archive that a file is."""
     with damage_is_an_error(source.file, "damaged zip archive"):
         archive = zipfile.ZipFile(source.stream)
+        _check_end(source, len(archive.infolist()))
     with archive:
         yield Archive(source, archive)
+
+
+def _check_end(source: BoundedFile, count: int) -> None:
+    """Raise where the directory's end states other members than were found."""
+    begin = max(0, source.size - END.size - 0xFFFF)
+    tail = source.read(begin, source.size - begin, "the archive's end")
+    stated = END.unpack_from(tail, tail.rindex(END_SIGNATURE))[0]
+    if stated not in (count, 0xFFFF):  # which stands for a number that is elsewhere
+        raise ValueError(f"its end states {stated} members, its directory has {count}")
 
 
 class Archive:
@@ -127,6 +142,7 @@ class Archive:
         self.file = source.file
         self._archive = archive
         self.members: dict[str, zipfile.ZipInfo] = {}
+        check_count(len(archive.infolist()), self.file)
         for member in archive.infolist():
             if member.filename in self.members:
                 raise WeightsError(
@@ -198,11 +214,18 @@ def check_shape(shape: Iterable[object], name: str, file: str) -> tuple[int, ...
     return sides  # type: ignore[return-value]
 
 
-def check_names(names: Iterable[str], file: str) -> None:
-    """Raise for a name that is longer than any that code gives."""
+def check_names(names: Collection[str], file: str) -> None:
+    """Raise for more names than any network has, or one that is longer than any that code gives."""
+    check_count(len(names), file)
     for name in names:
         if len(name) > MAX_NAME:
             raise WeightsError(f"{file}: the name {name[:40]!r}... has {len(name)} characters.")
+
+
+def check_count(count: int, file: str) -> None:
+    """Raise for more arrays than any network has."""
+    if count > MAX_ARRAYS:
+        raise WeightsError(f"{file}: {count} arrays or names; at most {MAX_ARRAYS} are read.")
 
 
 def check_arrays(arrays: dict[str, StoredArray], size: int, file: str) -> None:

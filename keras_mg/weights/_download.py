@@ -45,8 +45,8 @@ TIMEOUT = (10.0, 60.0)
 CHUNK = 1 << 16
 PERMANENT = range(400, 500)
 """HTTP answers after which asking again is useless, but for RETRY_LATER."""
-SECRET = re.compile(r"//[^/\s'\"]*@|\?[^\s'\"#)]*")
-"""In a text: the name and password of an address, and its query."""
+SECRET = re.compile(r"(//|^)[^/\s'\"]*@|[?#][^\s'\")]*")
+"""In a text: the name and password of an address, and its query and fragment."""
 RETRY_LATER = (408, 416, 425, 429)
 
 
@@ -83,7 +83,7 @@ def mirrors() -> list[str]:
 
 def shown(text: str) -> str:
     """A text with addresses as it may be printed: without passwords and queries, which are keys."""
-    return SECRET.sub(lambda found: "//" if found[0].startswith("//") else "", text)
+    return SECRET.sub(lambda found: found[1] or "", text)
 
 
 def split_address(text: str) -> SplitResult:
@@ -135,7 +135,9 @@ def fetch(
             folder cannot be written. No file with a wrong hash is left behind.
     """
     target = cache_folder(cache_dir) / filename
-    if target.is_dir():
+    if "\0" in os.fspath(target):
+        raise DownloadError(f"{filename!r} in {os.fspath(target.parent)!r}: no file has this name.")
+    if os.path.isdir(target):
         raise DownloadError(f"{filename}: there is a folder in its place, {target}.")
     if _is_good(target, expected):
         return target
@@ -268,8 +270,7 @@ def _fetch_one(
         if attempt:
             time.sleep(RETRY_WAIT * attempt)
         try:
-            if part.is_symlink():  # what it points to is not ours to write to
-                part.unlink()
+            _make_room(part)
             # Without a hash nothing would tell two halves of different files from one file.
             resume = expected is not None and part.is_file()
             with open(part, "r+b" if resume else "wb") as stream:
@@ -312,6 +313,7 @@ def _fetch_one(
             raise
         if expected is None:
             # So that a later use notices damage. Written first: without its file it is harmless.
+            _make_room(_note(target))
             _note(target).write_text(file_hash(part, "sha256") + "\n", encoding="ascii")
         os.replace(part, target)
         return None
@@ -367,7 +369,7 @@ def _transfer(address: str, stream: BinaryIO, progress: bool, limit: int) -> Non
         stream.truncate()
         source = Path(url2pathname(parts.path))
         try:
-            if not source.is_file():
+            if not os.path.isfile(source):
                 raise _SourceError("there is no such file")
             _check_size(source.stat().st_size, limit)
         except ValueError:  # a zero byte
@@ -417,6 +419,12 @@ def _transfer(address: str, stream: BinaryIO, progress: bool, limit: int) -> Non
     finally:
         for response in responses:  # pooch leaves the connection of a failed transfer open
             response.close()
+
+
+def _make_room(path: Path) -> None:
+    """Remove what is not ours to write to, a link, or would be waited for, a pipe."""
+    if path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir()):
+        path.unlink()
 
 
 def _remove(path: Path) -> None:

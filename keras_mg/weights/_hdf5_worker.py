@@ -9,6 +9,7 @@ and n bytes) opens a file and answers `{"arrays": [...]}`; `{"read": i}` answers
 the bytes of array i. `{"error": text, "kind": ...}` answers what cannot be done.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ SECONDS = 0.6
 """Of processor time, for each object of a file."""
 SPARE = 64 << 20
 """Bytes of memory beyond a multiple of the file's."""
+OBJECTS = 50_000
+"""In a file: groups and arrays."""
 IDLE = 60
 """Seconds without a request after which the process ends."""
 
@@ -72,9 +75,8 @@ class Part:
         return bytes(content[: self.readinto(content)])
 
 
-def array_facts(h5py, np, group, name, layer, path):
+def array_facts(h5py, np, dataset, layer, path):
     """What is known of an array, and where its bytes are if they lie in one piece."""
-    dataset = group[name]
     if not isinstance(dataset, h5py.Dataset):
         raise Refused(f"{path}: expected an array, found a {type(dataset).__name__}.")
     if dataset.external or dataset.is_virtual:
@@ -109,11 +111,15 @@ def check_chunks(np, dataset, path):
     kinds = [filters.get_filter(i)[0] for i in range(filters.get_nfilters())]
     if len(set(kinds)) < len(kinds) or not set(kinds) <= {1, 2, 3}:  # deflate, shuffle, checksum
         raise Refused(f"{path}: compressed twice, or by an unknown method.")
+    grid = [-(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
+    if 0 < dataset.id.get_num_chunks() < int(np.prod(grid, dtype=object)):
+        raise Refused(f"{path}: some of its chunks are not in the file.")
     return int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
 
 
 def collect(h5py, np, root):
     found, datasets, seen = [], [], set()
+    numbers = itertools.count(1)
 
     def layer_name(group):
         """The name of a top-level layer: Keras notes it on the layer's own `vars` group."""
@@ -128,19 +134,22 @@ def collect(h5py, np, root):
         seen.add(address)
         for name in group:
             limit_time(SECONDS)
-            if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
+            if next(numbers) > OBJECTS:
+                raise Refused(f"it holds more than {OBJECTS} groups and arrays.")
+            link = group.id.links.get_info(name.encode("utf-8", "surrogateescape"))
+            if link.type != h5py.h5l.TYPE_HARD:
                 raise Refused(
                     f"{group.name}/{name}: a link to another place; a weights file must "
                     "hold its own data."
                 )
             path = f"{group.name}/{name}".strip("/")
-            if group.get(name, getclass=True) is h5py.Group:
-                top = group.name == "/layers"
-                visit(group[name], layer_name(group[name]) if top else layer)
+            thing = group[name]
+            if isinstance(thing, h5py.Group):
+                visit(thing, layer_name(thing) if group.name == "/layers" else layer)
             elif path.startswith("layers/") and "/seed_generator" not in path:
                 # A `.keras` file holds optimizer, metrics and random state, too.
-                found.append(array_facts(h5py, np, group, name, layer, path))
-                datasets.append(group[name])
+                found.append(array_facts(h5py, np, thing, layer, path))
+                datasets.append(thing)
 
     visit(root, None)
     return found, datasets

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keras_mg.weights._array_names import foreign_pairs, head_keys
+from keras_mg.weights._array_names import foreign_pairs, head_keys, unwrapped
 from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
 from keras_mg.weights._assign import HEAD, Pair, assign
 from keras_mg.weights._download import fetch
@@ -20,6 +20,8 @@ from keras_mg.weights._published import WeightsInfo
 from keras_mg.weights._sniff import Format
 from keras_mg.weights._sources import find_source
 from keras_mg.weights._trained import TrainedInfo, layer_digests
+
+KERAS_FORMATS = ("weights.h5", "keras")
 
 
 def load(
@@ -89,7 +91,8 @@ def load(
 
 def load_file(model: keras.Model, path: PathLike, *, file: str, skip_mismatch: bool) -> None:
     """Load a file on this machine, of any format; `file` is its name for messages."""
-    with open_arrays(path, file) as (kind, arrays):
+    with open_arrays(path, file) as (kind, stored):
+        arrays = stored if kind in KERAS_FORMATS else unwrapped(model, stored)
         pairs, head = make_pairs(model, kind, arrays, file)
         assign(model, pairs, arrays, file, head_keys=head, skip_mismatch=skip_mismatch)
 
@@ -98,7 +101,7 @@ def make_pairs(
     model: keras.Model, kind: Format, arrays: dict[str, StoredArray], file: str
 ) -> tuple[list[Pair], list[str]]:
     """The table between a model and a file, and the arrays that make the file's head."""
-    if kind in ("weights.h5", "keras"):
+    if kind in KERAS_FORMATS:
         paths, layers = variable_paths(model)
         pairs = [Pair(key, v) for key, v in pair_by_layer(paths, layers, arrays)]
         return pairs, [key for key, a in arrays.items() if _is_head(key, a.layer)]
@@ -187,7 +190,7 @@ def head_classes(
         return found.record.classes
     assert found.path is not None
     with open_arrays(found.path, found.name) as (kind, arrays):
-        if kind in ("weights.h5", "keras"):
+        if kind in KERAS_FORMATS:
             shapes = [a.shape for key, a in arrays.items() if _is_head(key, a.layer)]
             return next((shape[1] for shape in shapes if len(shape) == 2), None)
         shapes = [arrays[key].shape for key in head_keys(arrays)]

@@ -25,7 +25,13 @@ import ml_dtypes
 import numpy as np
 
 from keras_mg.weights._arrays import NUMERIC_KINDS, PathLike, StoredArray, WeightsError
-from keras_mg.weights._bounded import BoundedFile, check_arrays, open_bounded
+from keras_mg.weights._bounded import (
+    MAX_NUMBERS,
+    BoundedFile,
+    check_arrays,
+    check_count,
+    open_bounded,
+)
 
 MAGIC = 0x112
 LAYOUTS = {0xF993FAC8: "v1", 0xF993FAC9: "v2", 0xF993FACA: "v3"}
@@ -99,14 +105,17 @@ def _read_array(cursor: _Cursor, what: str) -> StoredArray:
             raise cursor.fail(f"{what}: storage type {storage}; only dense arrays (0) can be read.",
                               begin)  # fmt: skip
     ndim = first if layout == "v0" else cursor.number("I", f"{what}: the number of axes")
-    if not 1 <= ndim <= MAX_NDIM:
+    least = 0 if layout == "v3" else 1  # before NumPy's rules, 0 stood for "not known"
+    if not least <= ndim <= MAX_NDIM:
         raise cursor.fail(
-            f"{what}: {ndim} axes in a {layout} array; between 1 and {MAX_NDIM} are possible.",
+            f"{what}: {ndim} axes in a {layout} array; between {least} and {MAX_NDIM} are "
+            "possible.",
             begin,
         )
     shape = cursor.numbers(f"{ndim}{'I' if layout == 'v0' else 'q'}", f"{what}: the shape")
-    if min(shape) < 1:
-        raise cursor.fail(f"{what}: the shape {shape} has a side that is not positive.", begin)
+    if min(shape, default=least) < least:
+        wrong = "negative" if least == 0 else "not positive"
+        raise cursor.fail(f"{what}: the shape {shape} has a side that is {wrong}.", begin)
     _, _, kind = cursor.numbers("3i", f"{what}: the device and element type")
     if kind not in DTYPES:
         raise cursor.fail(
@@ -114,6 +123,8 @@ def _read_array(cursor: _Cursor, what: str) -> StoredArray:
         )
     dtype = DTYPES[kind]
     count = math.prod(shape)
+    if count == 0 and math.prod(max(1, side) for side in shape) >= MAX_NUMBERS:
+        raise cursor.fail(f"{what}: the shape {shape}, which no machine holds.", begin)
     start = cursor.skip(count * dtype.itemsize, f"{what}: the data of shape {shape}, {dtype}")
     source = cursor.source
 
@@ -168,6 +179,7 @@ def open_mxnet(path: PathLike, file: str) -> Iterator[dict[str, StoredArray]]:
             raise cursor.fail(f"{magic:#x}, {reserved:#x} where MXNet writes 0x112, 0x0.", 0)
         if count * MIN_ARRAY_BYTES > cursor.left:
             raise cursor.fail(f"{count} arrays cannot lie in the {cursor.left} bytes left.", 16)
+        check_count(count, file)
         if count == 0:
             raise cursor.fail("the file holds no arrays.", 16)
         arrays = [_read_array(cursor, f"array {i}") for i in range(count)]

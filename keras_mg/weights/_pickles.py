@@ -20,6 +20,9 @@ from keras_mg.weights._arrays import WeightsError
 MAX_KEY = 1 << 40
 """Of a number that is a key: larger ones can be chosen so that a dictionary gets slow."""
 
+MAX_BITS = 128
+"""Of a number: no size needs more, and to print megabytes of digits takes for ever."""
+
 MAX_COPIED = 1_000_000
 """Pairs that dictionaries may be made of in one call (older picklers did)."""
 
@@ -36,9 +39,16 @@ HARMLESS = re.compile(
     r"torch\.(Size|device|serialization\._get_layout|nn\.parameter\.Parameter"
     r"|_utils\._rebuild_(sparse_tensor|meta_tensor_no_storage|qtensor|nested_tensor))"
     r"|numpy\.(dtype|ndarray|_?core\.multiarray\.(scalar|_reconstruct))|numpy\.dtypes\.\w+"
-    r"|_codecs\.encode"
+    r"|_codecs\.encode|torch\.per_(tensor|channel)_(affine|symmetric|affine_float_qparams)"
+    r"|argparse\.Namespace|types\.SimpleNamespace|datetime\.\w+"
+    r"|pathlib(\._local)?\.\w*Path"
+    r"|(__builtin__|builtins)\.(bool|complex|float|frozenset|int|list|long|object|range"
+    r"|set|slice|str|tuple)"
 )
-"""What may be named beside storages, element types and what `_CALLS` makes."""
+"""What may be named beside storages, element types and what `_CALLS` makes.
+
+Settings of a training stand beside its weights in many checkpoints. Nothing named here is made.
+"""
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,8 @@ class _Machine:
         for opcode, argument, _ in pickletools.genops(stream):
             name = opcode.name
             if name in _PUSHED:
-                push(argument)
+                large = type(argument) is int and argument.bit_length() > MAX_BITS
+                push(Opaque("large number") if large else argument)
             elif name in _METHODS:
                 _METHODS[name](self, argument)
             elif name in _BYTES:
@@ -178,9 +189,10 @@ class _Machine:
         for key in keys:
             small = type(key) is int and abs(key) < MAX_KEY
             if not (isinstance(key, str) or small or key is None or isinstance(key, bool)):
+                kind = key.kind if isinstance(key, Opaque) else type(key).__name__
                 raise WeightsError(
-                    f"{self.file}: a key of the checkpoint is a {type(key).__name__}; expected "
-                    "texts and whole numbers."
+                    f"{self.file}: a key of the checkpoint is a {kind}; expected texts and whole "
+                    "numbers."
                 )
         if isinstance(target, dict):
             target.update(zip(keys, items[1::2], strict=True))

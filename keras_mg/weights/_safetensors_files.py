@@ -9,13 +9,19 @@ import ml_dtypes
 import numpy as np
 
 from keras_mg.weights._arrays import (
-    NUMERIC_KINDS,
     PathLike,
     StoredArray,
     WeightsError,
     damage_is_an_error,
+    is_numeric,
 )
-from keras_mg.weights._bounded import check_arrays, check_names, check_shape, open_bounded
+from keras_mg.weights._bounded import (
+    check_arrays,
+    check_count,
+    check_names,
+    check_shape,
+    open_bounded,
+)
 from keras_mg.weights._torch_files import plain_names
 
 DTYPES = {
@@ -46,7 +52,11 @@ def open_safetensors(path: PathLike, file: str) -> Iterator[dict[str, StoredArra
     with open_bounded(path, file) as source:
         with damage_is_an_error(file, "not a readable .safetensors file"):
             # All bytes: the library would map the file, which another process may cut short.
-            parts = dict(safetensors.deserialize(source.read(0, source.size, "the file")))
+            content = source.read(0, source.size, "the file")
+            # Beforehand: the library makes a kilobyte of every array that a header states.
+            header = 8 + int.from_bytes(content[:8], "little")
+            check_count(content.count(b"{", 0, min(header, len(content))) - 2, file)
+            parts = dict(safetensors.deserialize(content))
         check_names(parts, file)
         arrays = {
             plain: _stored(parts[name], plain, file) for name, plain in plain_names(parts).items()
@@ -62,7 +72,7 @@ def _stored(part: dict, name: str, file: str) -> StoredArray:
         raise WeightsError(f"{file}: {name!r}: the element type {part['dtype']} is not supported.")
     dtype = DTYPES[part["dtype"]]
     shape = check_shape(part["shape"], name, file)
-    plain = dtype.kind in NUMERIC_KINDS
+    plain = is_numeric(dtype)
 
     def read() -> np.ndarray:
         if dtype == np.dtype("?"):

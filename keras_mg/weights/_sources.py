@@ -78,7 +78,7 @@ def find_source(
     if "://" in text:
         return _addressed(text, cache_dir, offline, progress)
     path = expand(text)
-    if path.is_file():
+    if os.path.isfile(path):  # pathlib raises for what can be no name
         return Source(text, path=path)
     answers: list[str] = []
     if isinstance(source, str) and text.isidentifier():
@@ -181,7 +181,9 @@ def _unknown(text: str, network: str, path: Path) -> str:
     tags = [tag for other, tag in known if other == network]
     others = [other for other, tag in known if tag == text]
     options = ["None", *map(repr, tags), "the path or address of a weights file"]
-    found = "is a folder" if path.is_dir() else "is no file"
+    found = "is a folder" if os.path.isdir(path) else "is no file"
+    if "@" in text or "=" in text:
+        text = shown(text)  # an address without its scheme
     message = (
         f"unknown weights {text!r} for {network}: expected {', '.join(options[:-1])} or "
         f"{options[-1]}; {text!r} {found}."
@@ -205,11 +207,11 @@ def _addressed(
         )
     expected = None
     if parts.fragment:
-        expected = check_form(parts.fragment.replace("=", ":", 1))
+        expected = _hash_of(parts.fragment, shown(text))
         text = urlunsplit(parts._replace(fragment=""))
     if scheme == "file":
         path = Path(url2pathname(parts.path))
-        if parts.netloc not in ("", "localhost") or not path.is_file():
+        if parts.netloc not in ("", "localhost") or not os.path.isfile(path):
             raise WeightsError(f"weights {shown(text)!r}: there is no file {str(path)!r}.")
         if expected is not None:
             _check(path, expected)
@@ -228,15 +230,26 @@ def _addressed(
         cache_dir=cache_dir,
         offline=offline,
         progress=progress,
-        check=partial(_open, file=shown(text)),
+        check=partial(_read, file=shown(text)),
     )
     return Source(f"{shown(text)} ({path})", path=path)
 
 
-def _open(path: Path, file: str) -> None:
-    """Raise for what is no weights file."""
-    with open_arrays(path, file):
-        pass
+def _read(path: Path, file: str) -> None:
+    """Raise for what is no weights file, or a damaged one."""
+    with open_arrays(path, file) as (_, arrays):
+        for array in arrays.values():
+            array.read()
+
+
+def _hash_of(fragment: str, address: str) -> str:
+    kind, _, digits = fragment.partition("=")
+    if kind not in ("sha256", "git"):  # which may be a key, and is not printed
+        raise WeightsError(
+            f"weights {address!r}: an address may end in '#sha256=' and the file's hash. What it "
+            "ends in is something else."
+        )
+    return check_form(f"{kind}:{digits}")
 
 
 def _check(path: Path, expected: str) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 import ml_dtypes
 import numpy as np
 
-from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError
+from keras_mg.weights._arrays import PathLike, StoredArray, WeightsError, is_numeric
 from keras_mg.weights._bounded import (
     BoundedFile,
     check_arrays,
@@ -37,6 +37,8 @@ WRAPPERS = ("module.", "_orig_mod.", "model.")
 """What `DataParallel`, `torch.compile` and training frameworks put before every name."""
 COUNTER = "num_batches_tracked"
 """PyTorch's batch norm counts its batches; no network here uses the count."""
+COUNTERS = (COUNTER, "n_averaged")
+"""And an `AveragedModel` counts what it has averaged."""
 ZIP_SIGNATURE = b"PK\x03\x04"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """The number that `torch.save` wrote first before its zip format."""
@@ -84,7 +86,7 @@ DTYPES: dict[str, np.dtype] = {
 
 def plain_names(keys: Iterable[str]) -> dict[str, str]:
     """The weights' names in a state dict -> the names without what stands before all of them."""
-    weights = [key for key in keys if key.rpartition(".")[2] != COUNTER]
+    weights = [key for key in keys if key.rpartition(".")[2] not in COUNTERS]
     plain = weights
     while found := [w for w in WRAPPERS if plain and all(name.startswith(w) for name in plain)]:
         plain = [name.removeprefix(found[0]) for name in plain]
@@ -169,9 +171,9 @@ def _stored(
         ).view(kind)
         if dtype == np.dtype("?"):
             return array != 0
-        return array if dtype.kind in "fiu" else array.astype(np.float32)
+        return array if is_numeric(dtype) else array.astype(np.float32)
 
-    stated = dtype if dtype.kind in "fiub" else np.dtype(np.float32)
+    stated = dtype if is_numeric(dtype) else np.dtype(np.float32)
     return StoredArray(shape, stated, read)
 
 

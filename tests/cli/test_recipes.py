@@ -149,7 +149,11 @@ def test_real_data_are_read_from_their_folder(
         (["resnet18-cifar10"], "There is no recipe 'resnet18-cifar10'. The nearest are"),
         (["igc-resnet-digits", "--epochs=0"], "Invalid value for '--epochs'"),
         (["igc-resnet-digits", "--epochs=2", "--scale=0.5"], "exclude each other"),
-        (["igc-resnet-digits", "--scale=0"], "--scale must be greater than 0. Received: 0"),
+        (
+            ["igc-resnet-digits", "--scale=0"],
+            "--scale must be above 0 and at most 1000. Received: 0",
+        ),
+        (["igc-resnet-digits", "--scale=inf"], "--scale must be above 0 and at most 1000"),
         (["igc-resnet-digits", "--seed=-1"], "Invalid value for '--seed'"),
         (["igc-resnet-digits", "--batch-size=a"], "Invalid value for '--batch-size'"),
         (["igc-resnet-digits", "--augment-on=gpu"], "Invalid value for '--augment-on'"),

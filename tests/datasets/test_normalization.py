@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mg.datasets import ChannelStatistics, MeanImage, Normalizer, normalization
+from keras_mg.datasets import (
+    ChannelStatistics,
+    MeanImage,
+    Normalizer,
+    load_preprocessing,
+    normalization,
+)
 from tests.support.crops import HEIGHT, WIDTH, images
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -53,6 +59,35 @@ def test_what_is_stored_normalises_as_before(tmp_path):
     np.savez(tmp_path / "stored.npz", **normalizer.arrays)
     again = Normalizer.load(tmp_path / "stored.npz")
     np.testing.assert_array_equal(again(x, "channels_last"), normalizer(x, "channels_last"))
+
+
+def _damaged(content):
+    return content[:-60] + bytes(8) + content[-52:]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: b"text", "it is no archive"),
+        (lambda content: content[:-30], "it is no archive"),
+        (_damaged, "BadZipFile|OSError|ValueError"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path, change, words):
+    path = tmp_path / "stored.npz"
+    np.savez(path, mean=np.zeros(3), std=np.ones(3))
+    path.write_bytes(change(path.read_bytes()))
+    for load in (Normalizer.load, load_preprocessing):
+        with pytest.raises(ValueError, match=f"stored.npz' is no .npz file of numbers .*({words})"):
+            load(path)
+
+
+@pytest.mark.parametrize("arrays", [{"a": np.ones(3)}, {"mean": np.ones(3)}])
+def test_other_arrays(tmp_path, arrays):
+    np.savez(tmp_path / "stored.npz", **arrays)
+    for load in (Normalizer.load, load_preprocessing):
+        with pytest.raises(ValueError, match=f"holds {next(iter(arrays))}; expected"):
+            load(tmp_path / "stored.npz")
 
 
 def test_images_of_another_shape():

@@ -152,6 +152,26 @@ def test_a_prediction_that_cannot_be_written(digits, tmp_path):
         predict(digits[0], tmp_path / "none" / "a.h5")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda result: result["recipe"].update(data=[]), "recipe in result.json is damaged"),
+        (lambda result: result["recipe"].pop("data"), "recipe in result.json is damaged"),
+        (lambda result: result["recipe"].update(name=["a"]), "recipe in result.json is damaged"),
+        (lambda result: result.update(recipe=3), "holds no finished run"),
+    ],
+)
+def test_a_damaged_result(tmp_path, digits, change, words):
+    result = json.loads((digits[0] / "result.json").read_text())
+    change(result)
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match=words):
+        recipe_of(tmp_path)
+    (tmp_path / "result.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="holds no finished run"):
+        recipe_of(tmp_path)
+
+
 def test_what_is_no_run(tmp_path, digits):
     with pytest.raises(ValueError, match=r"holds no finished run: .*result.json cannot be read"):
         evaluate(tmp_path)

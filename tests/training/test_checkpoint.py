@@ -2,13 +2,14 @@
 
 import os
 import random
+import struct
 
 import keras
 import numpy as np
 import pytest
 
 import keras_mg
-from keras_mg.training import Checkpoint, CheckpointError, TrainingStopped
+from keras_mg.training import Checkpoint, CheckpointError, TrainingStopped, _checkpoint_files
 from tests.support.compiled import MARKS
 from tests.support.jax_process import run_on_jax
 
@@ -218,6 +219,20 @@ def test_any_damage_is_noticed_and_the_one_before_is_taken(tmp_path, whole, plac
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"No checkpoint can be read: .* to begin anew"):
+        Checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "x"}])
+def test_a_file_without_a_checkpoints_metadata(tmp_path, metadata):
+    from safetensors.numpy import save_file
+
+    path = _checkpoint_files.path_of(tmp_path, 1, 0)
+    save_file({"a": np.ones(3)}, path, metadata)
+    with pytest.raises(CheckpointError, match="No checkpoint can be read: .*it is no checkpoint"):
+        Checkpoint(tmp_path)
+    header = b'{"__metadata__":null}'  # as no library writes it, and one reads it
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(CheckpointError, match="it is no checkpoint"):
         Checkpoint(tmp_path)
 
 

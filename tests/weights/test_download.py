@@ -201,6 +201,8 @@ def test_no_server(tmp_path):
         ("with url: /a?X-Amz-Signature=secret (Caused)", "with url: /a (Caused)"),
         ("'https://me:secret@host/a?token=secret'", "'https://host/a'"),
         ("https://host/a@b", "https://host/a@b"),
+        ("https://host/a#token=secret", "https://host/a"),
+        ("me:secret@host/a?token=secret", "host/a"),
     ],
 )
 def test_secrets_are_not_shown(text, clean):
@@ -469,14 +471,30 @@ def test_a_redirection_from_https_to_http_is_not_followed(tmp_path, monkeypatch)
     assert nothing_left(tmp_path)
 
 
-def test_a_part_that_is_a_link_is_not_written_through(run, tmp_path):
+@pytest.mark.parametrize("place", [".part", ".sha256"])
+def test_what_is_a_link_is_not_written_through(run, tmp_path, place):
     precious = tmp_path / "precious"
     precious.write_bytes(CONTENT[:100])
-    part = cache_folder(tmp_path) / f"{NAME}.part"
-    part.parent.mkdir(parents=True)
-    part.symlink_to(precious)
-    assert run("well")[0].read_bytes() == CONTENT
+    link = cache_folder(tmp_path) / f"{NAME}{place}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+    assert run("well", expected=BLOB if place == ".part" else None)[0].read_bytes() == CONTENT
     assert precious.read_bytes() == CONTENT[:100]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes that have names")
+@pytest.mark.parametrize("place", [".part", ".sha256"])
+def test_a_pipe_is_not_waited_for(run, tmp_path, place):
+    pipe = cache_folder(tmp_path) / f"{NAME}{place}"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    assert run("well", expected=None)[0].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("name", "folder"), [("a\0b", "kept"), (NAME, "a\0b")])
+def test_names_that_no_file_has(tmp_path, name, folder):
+    with pytest.raises(DownloadError, match="no file has this name"):
+        fetch("http://127.0.0.1:9/x", name, cache_dir=tmp_path / folder, progress=False)
 
 
 @pytest.mark.parametrize("place", ["", ".part", ".sha256"])

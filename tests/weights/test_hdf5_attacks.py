@@ -91,6 +91,24 @@ def test_a_chunk_larger_than_its_array(tmp_path):
     assert "layers/dense/vars/0: the array states" in refused(path)
 
 
+def test_chunks_that_are_not_in_the_file(tmp_path):
+    """libhdf5 would give zeros for them."""
+    with h5py.File(tmp_path / "x", "w") as root:
+        dataset = root.create_dataset("layers/dense/vars/0", (30, 70), "f4", chunks=(10, 10))
+        dataset[:10, :10] = 1
+    assert "layers/dense/vars/0: some of its chunks are not in the file" in refused(tmp_path / "x")
+
+
+@pytest.mark.slow
+def test_more_groups_and_arrays_than_any_network_has(tmp_path):
+    path = write(tmp_path / "x", _0=np.ones(3, "f4"))
+    with h5py.File(path, "r+") as root:
+        array = root["layers/dense/vars/0"].id
+        for i in range(50_000):
+            h5py.h5o.link(array, root["layers"].id, b"%d" % i)
+    assert "more than 50000 groups and arrays" in refused(path)
+
+
 @pytest.mark.parametrize("options", [{}, {"compression": "gzip", "shuffle": True}])
 @pytest.mark.parametrize("fletcher32", [True, False])
 def test_chunks_of_an_honest_file(tmp_path, options, fletcher32):

@@ -61,6 +61,23 @@ def test_bfloat16(tmp_path):
     np.testing.assert_array_equal(read(path)["a"], (array << 16).view("f4"))
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0)])
+def test_shapes_by_numpys_rules(attempt, tmp_path, shape):
+    """Layout v3 has scalars and empty arrays; in the others such a shape stands for "not known"."""
+    expected = np.ones(shape, "f4")
+    (tmp_path / "x").write_bytes(file_bytes({"arg:a": expected}, "v3"))
+    with open_mxnet(tmp_path / "x", "x") as arrays:
+        np.testing.assert_array_equal(arrays["a"].read(), expected, strict=True)
+    for layout in ("v0", "v1", "v2"):
+        words = attempt(file_bytes({"arg:a": expected}, layout))
+        assert "0 axes" in words or "not positive" in words
+
+
+def test_more_arrays_than_any_network_has(attempt):
+    content = b"".join(array_bytes(np.ones(1, "u1"), "v0") for _ in range(20_001))
+    assert "at most 20000" in attempt(struct.pack("<QQQ", 0x112, 0, 20_001) + content)
+
+
 def test_names_without_a_prefix(tmp_path):
     path = tmp_path / "x.params"
     path.write_bytes(file_bytes({"dense0_weight": np.ones((2, 3), "f4")}))

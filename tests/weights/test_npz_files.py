@@ -80,6 +80,16 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path):
         read(tmp_path / "x")
 
 
+def test_a_directory_that_has_lost_a_member(tmp_path):
+    """One flipped bit makes the second entry a comment of the first one."""
+    np.savez(tmp_path / "x.npz", a=np.ones(3), b=np.ones(2))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[content.index(b"PK\1\2") + 33] ^= 1  # the length of the comment
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(WeightsError, match="its end states 2 members, its directory has 1"):
+        read(tmp_path / "x")
+
+
 def test_two_members_of_a_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "x", "w") as made:
         made.writestr("a.npy", npy(plain(), bytes(16)))

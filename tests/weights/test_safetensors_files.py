@@ -52,6 +52,7 @@ def test_an_empty_file_of_arrays(tmp_path):
         {"a": {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}},
         {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 2**60]}},
         {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}},
+        {f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(20_002)},
         {"a": 3},
         [],
     ],

@@ -1,5 +1,6 @@
 import hashlib
 import traceback
+import zipfile
 
 import pytest
 
@@ -118,7 +119,16 @@ def test_an_address_with_another_hash(tmp_path, trained, monkeypatch):
 
 
 def test_a_fragment_that_is_no_hash():
-    assert "hexadecimal digits" in message("https://host/a#part")
+    assert "hexadecimal digits. Received: 'sha256:part'" in message("https://host/a#sha256=part")
+    assert "may end in '#sha256='" in message("https://host/a#token=secret")
+    assert "secret" not in message("https://host/a#token=secret")
+
+
+@pytest.mark.parametrize("text", ["//me:secret@host/a", "me:secret@host/a?token=secret"])
+def test_an_address_without_its_scheme_is_refused_without_its_password(text):
+    found = message(text)
+    assert "is no file" in found
+    assert "secret" not in found
 
 
 def test_a_file_address_with_a_hash(tmp_path, trained):
@@ -153,7 +163,26 @@ def test_a_log_in_page_is_not_kept(tmp_path, trained):
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 
-@pytest.mark.parametrize("text", ["a\0b.h5", "~nosuchuser/a.h5", "file:///a%00b", "http://a\0b/c"])
+def test_a_file_with_a_damaged_array_is_not_kept(tmp_path, trained):
+    """It opens: only reading every array shows the damage."""
+    trained[0].save(tmp_path / "a.keras")
+    good = (tmp_path / "a.keras").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        place = archive.getinfo("model.weights.h5").header_offset + 9000
+    damaged = bytearray(good)
+    damaged[place] ^= 4
+    host = Host({"a": bytes(damaged)})
+    with serving(host) as base:
+        with pytest.raises(WeightsError, match="damaged zip archive"):
+            load(small_net(), f"{base}/a", **quiet(tmp_path))
+        host.files["a"] = good
+        model = load(small_net(), f"{base}/a", **quiet(tmp_path))
+    assert_equal(model, values(trained[0]))
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 5000, "a\0b.h5", "~nosuchuser/a.h5", "file:///a%00b", "http://a\0b/c"]
+)
 def test_paths_that_are_none(tmp_path, text):
     with pytest.raises(WeightsError):
         find_source(text, "net", cache_dir=tmp_path, progress=False, offline=True)

@@ -30,21 +30,27 @@ class Program:
         content = text.encode()
         return self + (pickle.BINUNICODE + struct.pack("<I", len(content)) + content)
 
+    def number(self, value):
+        content = pickle.encode_long(value)
+        return self + (pickle.LONG4 + struct.pack("<i", len(content)) + content)
+
     def tensor(self, key="0", shape=(2,), strides=(1,), count=2, kind="FloatStorage"):
         """torch._utils._rebuild_tensor_v2 of a storage of the archive."""
         self.name("torch._utils", "_rebuild_tensor_v2") + pickle.MARK + pickle.MARK
         self.text("storage").name("torch", kind).text(key).text("cpu")
-        self + pickle.BININT + struct.pack("<i", count) + pickle.TUPLE + pickle.BINPERSID
+        self.number(count) + pickle.TUPLE + pickle.BINPERSID
         self + pickle.BININT1 + b"\0"
         for sides in (shape, strides):
             self + pickle.MARK
             for side in sides:
-                content = pickle.encode_long(side)
-                self + pickle.LONG1 + bytes([len(content)]) + content
+                self.number(side)
             self + pickle.TUPLE
         self + pickle.NEWFALSE
         self.name("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
         return self + pickle.TUPLE + pickle.REDUCE
+
+
+LARGE = 1 << 8_000_000
 
 
 def archive(code, **storages):
@@ -160,6 +166,14 @@ ATTACKS = {
         "which no machine holds",
     ),
     "negative strides": (checkpoint(named("a"), a_tensor(strides=(-1,))), "which is none"),
+    "a size of millions of digits": (
+        checkpoint(named("a"), a_tensor(count=LARGE)),
+        "a storage without type, name or size",
+    ),
+    "a side of millions of digits": (
+        checkpoint(named("a"), a_tensor(shape=(LARGE,))),
+        "the shape (Opaque(kind='large number'),), which is none",
+    ),
     "a long name": (checkpoint(named("module." * 100_000), a_tensor()), "characters"),
     "a name that a terminal obeys": (
         checkpoint(named("\x1b]0;owned\x07"), a_tensor(shape=(3,))),
@@ -230,6 +244,7 @@ def test_every_type_has_pytorchs_numbers(tmp_path, name, zipped):
     with open_torch(tmp_path / "x", "x") as arrays:
         got = arrays["a"].read()
         assert arrays["a"].dtype == got.dtype
+        assert got.dtype.type.__module__ == "numpy"  # which backends know
         np.testing.assert_array_equal(got, expected.numpy())
         np.testing.assert_array_equal(arrays["b"].read(), expected.numpy()[:1])
 

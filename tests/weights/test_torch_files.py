@@ -1,5 +1,8 @@
+import argparse
 import collections
+import datetime
 import os
+import pathlib
 import pickle
 import zipfile
 
@@ -54,6 +57,16 @@ FORMS = {
     "wrapped": lambda net: {f"model.module._orig_mod.{k}": v for k, v in net.state_dict().items()},
     "state_dict": lambda net: {"state_dict": dict(net.state_dict()), "best": np.float64(0.8)},
     "nested": lambda net: {"net": {"state_dict": net.state_dict()}, "args": {"lr": 0.1}},
+    "in another module": lambda net: {
+        f"student.backbone.{k}": v for k, v in net.state_dict().items()
+    },
+    "AveragedModel": lambda net: torch.optim.swa_utils.AveragedModel(net).state_dict(),
+    "settings": lambda net: {
+        "state_dict": net.state_dict(),
+        "args": argparse.Namespace(lr=0.1, out=pathlib.Path("a"), begun=datetime.date(2020, 2, 1)),
+        "counts": collections.defaultdict(int, a=1),
+        "seen": {3, 4},
+    },
     "average": lambda net: {"epoch": 3, "state_dict_ema": net.state_dict()},
 }
 

@@ -20,16 +20,14 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -41,183 +39,11 @@ import keras
 import numpy as np
 import torch
 
+from benchmarks.export_targets import FORMS, ROUNDS, TARGETS, Target
+
 ROOT = Path(__file__).parents[1]
 STORE, PAGE = ROOT / "benchmarks" / "exports.json", ROOT / "docs" / "export.md"
-FORMS = ("trained", "deployed")
-BATCH, OTHER_BATCH = 4, 3  # that is exported or run; where any batch is taken, another is exported
-ROUNDS = 5
-
-Run = Callable[[np.ndarray], np.ndarray]
-
-# In a process that has neither keras_mg nor Keras: a file and an input, to an output and its time.
-LOADER = """
-import sys
-sys.modules["keras_mg"] = sys.modules["keras"] = None
-import statistics, time
-import numpy as np, torch
-torch.set_num_threads(1)
-for line in sys.stdin:
-    path = line.rstrip()
-    module = torch.export.load(path).module()
-    x = torch.from_numpy(np.load(path + ".npy"))
-    with torch.no_grad():
-        y = module(x)
-        seconds = []
-        for _ in range(int(sys.argv[1])):
-            begin = time.process_time()
-            module(x)
-            seconds.append(time.process_time() - begin)
-    np.save(path + ".out.npy", y.numpy())
-    print("seconds", statistics.median(seconds), flush=True)
-"""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A format that others run.
-
-    Args:
-        name: as the table has it.
-        make: exports a model, given its input and a folder; gives what runs the export, or
-            the file of a program that the process without Keras is to load.
-        packages: without which it cannot be measured.
-        how: the call that a reader would write.
-        only: the forms that it is for.
-    """
-
-    name: str
-    make: Callable[[keras.Model, np.ndarray, Path], Run | Path]
-    packages: tuple[str, ...]
-    how: str
-    only: tuple[str, ...] = FORMS
-
-
-def static(x: np.ndarray) -> list[keras.InputSpec]:
-    return [keras.InputSpec(shape=x.shape, dtype="float32")]
-
-
-def any_batch(model: keras.Model, x: np.ndarray) -> torch.export.ExportedProgram:
-    size = torch.export.Dim("batch", min=1, max=1024)
-    example = torch.from_numpy(x[:OTHER_BATCH])
-    model.eval()
-    return torch.export.export(model, (example,), dynamic_shapes={"args": ({0: size},)})
-
-
-def onnx_session(path: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    return lambda x: session.run(None, {given.name: x})[0]
-
-
-def onnx_static(model: keras.Model, x: np.ndarray, folder: Path) -> Run:
-    path = folder / "static.onnx"
-    model.export(path, format="onnx", verbose=False, input_signature=static(x))
-    return onnx_session(path)
-
-
-def onnx_any_batch(model: keras.Model, x: np.ndarray, folder: Path) -> Run:
-    path = folder / "any_batch.onnx"
-    program = torch.onnx.export(any_batch(model, x), dynamo=True, verbose=False)
-    assert program is not None
-    program.save(path)
-    return onnx_session(path)
-
-
-def openvino(model: keras.Model, x: np.ndarray, folder: Path) -> Run:
-    import openvino
-
-    path = folder / "model.xml"
-    model.export(str(path), format="openvino", verbose=False, input_signature=static(x))
-    core = openvino.Core()
-    # By default it computes in bfloat16 where the processor can.
-    options = {"INFERENCE_NUM_THREADS": "1", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(path, "CPU", options)
-    return lambda x: compiled(x)[0]
-
-
-def litert(model: keras.Model, x: np.ndarray, folder: Path) -> Run:
-    from ai_edge_litert.interpreter import Interpreter
-
-    path = folder / "model.tflite"
-    model.export(str(path), format="litert", verbose=False, input_signature=static(x))
-    interpreter = Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def run(x):
-        interpreter.set_tensor(given["index"], x)
-        interpreter.invoke()
-        return interpreter.get_tensor(made["index"])
-
-    return run
-
-
-class Loader:
-    """What runs `.pt2` files in a process of its own."""
-
-    def __init__(self) -> None:
-        self.child = self._started()
-
-    @staticmethod
-    def _started() -> subprocess.Popen[str]:
-        command = [sys.executable, "-P", "-c", LOADER, str(ROUNDS)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def run(self, path: Path, x: np.ndarray) -> tuple[np.ndarray, float]:
-        np.save(f"{path}.npy", x)
-        if self.child.poll() is not None:  # the program before has ended it
-            self.child = self._started()
-        assert self.child.stdin is not None
-        assert self.child.stdout is not None
-        self.child.stdin.write(f"{path}\n")
-        self.child.stdin.flush()
-        for line in self.child.stdout:
-            word, _, seconds = line.partition(" ")
-            if word == "seconds":
-                return np.load(f"{path}.out.npy"), float(seconds)
-        self.child.wait()
-        raise RuntimeError("the process that loads programs has ended")
-
-
-def torch_program(model: keras.Model, x: np.ndarray, folder: Path) -> Path:
-    path = folder / "any_batch.pt2"
-    torch.export.save(any_batch(model, x), path)
-    return path
-
-
-def int8_program(model: keras.Model, x: np.ndarray, folder: Path) -> Path:
-    model.save(folder / "copy.keras")
-    copy = keras.saving.load_model(folder / "copy.keras")
-    copy.quantize("int8")
-    if not any(layer.quantization_mode for layer in copy.layers):
-        raise NotImplementedError("no layer that Keras quantizes")
-    return torch_program(copy, x, folder)
-
-
-PROGRAM = 'torch.export.export(model, (x,), dynamic_shapes={"args": ({0: Dim("batch")},)})'
-TARGETS = (
-    Target("torch.export", torch_program, (), f"`{PROGRAM}`, loaded where Keras is not"),
-    Target("ONNX", onnx_static, ("onnxscript", "onnxruntime"), '`model.export("m.onnx", "onnx")`'),
-    Target(
-        "ONNX, any batch",
-        onnx_any_batch,
-        ("onnxscript", "onnxruntime"),
-        "`torch.onnx.export(program, dynamo=True)` of that program",
-    ),
-    Target("OpenVINO", openvino, ("openvino",), '`model.export("m.xml", "openvino")`'),
-    Target("LiteRT", litert, ("litert_torch",), '`model.export("m.tflite", "litert")`'),
-    Target(
-        "int8",
-        int8_program,
-        (),
-        '`model.quantize("int8")`, then as torch.export: of Keras\'s own layers the classifier',
-        ("trained",),
-    ),
-)
+BATCH = 4
 
 
 def make(name: str) -> keras.Model:
@@ -253,13 +79,18 @@ def timed(run: Callable[[], object]) -> float:
     return statistics.median(seconds)
 
 
+@functools.cache
+def distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    names = ("keras", "torch", *(package.replace("_", "-") for package in packages))
+    """Of what a row is made with, by the names under which it is installed."""
+    names = [distributions()[package][0] for package in ("keras", "torch", *packages)]
     return {name: importlib.metadata.version(name) for name in names}
 
 
 def measure(names: list[str], targets: list[Target], store: Store) -> None:
-    loader = Loader()
     for name in names:
         for form in FORMS:
             wanted = [t for t in targets if form in t.only and not store.has(name, form, t.name)]
@@ -277,14 +108,10 @@ def measure(names: list[str], targets: list[Target], store: Store) -> None:
                 row = {"network": name, "form": form, "target": target.name}
                 row["date"] = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
                 row["versions"] = versions(target.packages)
-                row["hardware"] = hardware()
+                row |= {"hardware": hardware(), "load": os.getloadavg()[0]}
                 with tempfile.TemporaryDirectory() as folder, _quiet():
                     try:
-                        made = target.make(model, x, Path(folder))
-                        if isinstance(made, Path):
-                            y, seconds = loader.run(made, x)
-                        else:
-                            y, seconds = made(x), timed(functools.partial(made, x))
+                        y, seconds = target.run(model, x, Path(folder))
                     except Exception as error:
                         line = next(iter(str(error).strip().splitlines()), "")
                         row["error"] = f"{type(error).__name__}: {line}"[:200]
@@ -300,7 +127,11 @@ def _quiet() -> Iterator[None]:
     """Warnings of the exporters about themselves stay out of a long run's output."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 class Store:
@@ -356,15 +187,19 @@ image = keras_mg.applications.weights_info("ResNet20", "cifar10").preprocess(
 assert np.allclose(made, model.predict(image[None], verbose=0), atol=1e-5)
 ```
 
-- `torch.export.save(program, "resnet20.pt2")` keeps the program for torch itself; it warns of the
+- `model.export("m.pt2", format="torch", dynamic_shapes={0: batch})` is Keras's way to the same
+  program. `torch.export.save(program, "resnet20.pt2")` keeps the one above; it warns of the
   kernels' strides ("No complete tensor found"), and the file is whole.
 - A model is exported in the mode that it is in: call `model.eval()` first, unless it is deployed.
 - `model.export(format="onnx")` makes a file for one batch size; for one image where none is given.
+- LiteRT needs `litert-torch`, whose requirements are at odds with others here: give it an
+  environment of its own.
 - A TensorFlow SavedModel is not made from torch: Keras takes the way over `torch_xla`, whose newest
-  release, 2.9, is for an older torch. With `KERAS_BACKEND=tensorflow` the same network makes one by
-  `model.export("folder")`.
-- `model.quantize("int8")` quantizes Keras's own layers, of a network here its classifier; the
-  convolutions stay in float32. Runtimes quantize all of a file themselves, such as
+  release, 2.9, is for an older torch. In a process with `KERAS_BACKEND=tensorflow` the saved file
+  of the same network makes one.
+- `model.quantize("int8")` finds Keras's own `Dense` alone, of a network here its classifier; the
+  convolutions stay in float32. A network without one (`SegPMG` and its kind, `AttributeNet`) stays
+  as it was, and Keras warns of each layer. Runtimes quantize all of a file themselves, such as
   `onnxruntime.quantization`.
 """
 
@@ -373,9 +208,10 @@ MEASURED = """\
 
 By `python -m benchmarks.exports`: the largest difference from torch, relative to the largest
 output, and the time of a batch of {batch} on one thread as a multiple of that of eager torch in the
-same form (CPU seconds, median of {rounds}), on {hardware}, {dates}. Images are small (32 or 64
-pixels a side), weights and statistics random. A network or cell that is not here has not been
-measured yet.
+same form (CPU seconds, median of {rounds}), on {hardware}{load}, {dates}. Images are small (32 or
+64 pixels a side), weights and statistics random. Files run in a process that can import neither
+keras_mg nor Keras nor, but for those of torch.export, torch. A network or cell that is not here has
+not been measured yet.
 """
 
 
@@ -395,7 +231,10 @@ def page(rows: list[dict]) -> str:
     lines = [INTRODUCTION]
     span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     processors = ", ".join(sorted({r["hardware"] for r in rows}))
-    lines += [MEASURED.format(batch=BATCH, rounds=ROUNDS, hardware=processors, dates=span)]
+    loads = [r["load"] for r in rows if "load" in r]
+    load = f" with {min(loads):.0f} to {max(loads):.0f} processes at work" if loads else ""
+    values = {"batch": BATCH, "rounds": ROUNDS, "hardware": processors, "dates": span, "load": load}
+    lines += [MEASURED.format_map(values)]
     for target in targets:
         used = {k: v for r in rows if r["target"] == target.name for k, v in r["versions"].items()}
         said = ", ".join(f"{k} {v}" for k, v in used.items())

@@ -1,8 +1,5 @@
 """What torch's exporter makes of every family stands alone, and takes batches of any size."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -10,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import keras_mg
+from benchmarks import export_targets
+from keras_mg._private.keras import flatten_layers
 from keras_mg.training import stored_in_order
 from tests.support import tiny
 
@@ -21,74 +20,128 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:No complete tensor found"),
 ]
 
-FAMILIES = ("seg_pmg", "igc_plain", "mgnet_shared", "resnet_bn_after_add")
-
-LOAD = """
-import sys
-sys.modules["keras_mg"] = sys.modules["keras"] = None
-import torch
-for path in sys.argv[1:]:
-    x, expected = torch.load(path + ".pt")
-    outputs = torch.export.load(path).module()(x)
-    print(float((outputs - expected).abs().max()))
-"""
+# One network of each family.
+FAMILIES = (
+    "multigrid", "seg_pmg", "seg_unet", "igc_plain", "igc_imagenet_l", "mgnet_shared",
+    "resnet_bn_after_add", "baseline_vgg", "attributes",
+)  # fmt: skip
+FORMATS = {target.name: target for target in export_targets.TARGETS}
+DEPLOYED = pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
 
 
-@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
-def test_programs_run_where_keras_mg_is_not_installed(deployed, tmp_path):
-    paths = []
-    for name in FAMILIES:
-        model = tiny.NETWORKS[name]()
-        model = keras_mg.deploy(model) if deployed else model
-        model.eval()
-        x = torch.rand(5, *model.input_shape[1:], generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            expected = model(x, training=False)
-        # Made from another batch than it runs on.
-        size = torch.export.Dim("batch", min=1, max=1024)
-        program = torch.export.export(model, (x[:3],), dynamic_shapes={"args": ({0: size},)})
-        operations = {str(node.target) for node in program.graph.nodes}
-        assert not [each for each in operations if "keras_mg" in each or "shuffle" in each], name
-        paths.append(str(tmp_path / f"{name}.pt2"))
-        torch.export.save(program, paths[-1])
-        torch.save((x, expected), paths[-1] + ".pt")
-    run = subprocess.run(
-        [sys.executable, "-c", LOAD, *paths], capture_output=True, text=True, check=True
+@pytest.fixture(scope="module", autouse=True)
+def no_process_is_left():
+    yield
+    made = (export_targets.TORCH, export_targets.ONNX_RUNTIME, export_targets.OPENVINO,
+            export_targets.LITERT, export_targets.TENSORFLOW)  # fmt: skip
+    for process in (*map(export_targets.runner, made), export_targets.tensorflow_exporter()):
+        process.close()
+
+
+def network(name, deployed=False):
+    """A network, an input of another batch than it is exported with, and its output."""
+    model = tiny.fill(tiny.NETWORKS[name]())
+    model = keras_mg.deploy(model) if deployed else model
+    x = np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
+    with torch.no_grad():
+        return model, x, model(torch.from_numpy(x), training=False).numpy()
+
+
+def rows(names, *quick):
+    """Each name in both forms; what is not in `quick`, as name-form, is slow."""
+    forms = {"trained": False, "deployed": True}
+    return pytest.mark.parametrize(
+        ("name", "deployed"),
+        [
+            pytest.param(name, deployed, id=row, marks=() if row in quick else pytest.mark.slow)
+            for name in names
+            for form, deployed in forms.items()
+            for row in [f"{name}-{form}"]
+        ],
     )
-    differences = dict(zip(paths, map(float, run.stdout.split()), strict=True))
-    assert max(differences.values()) <= 2e-5, differences
+
+
+@rows(tiny.NETWORKS, *(f"{name}-trained" for name in FAMILIES), "igc_plain-deployed")
+def test_programs_run_where_keras_mg_is_not_installed(name, deployed, tmp_path):
+    model, x, expected = network(name, deployed)
+    made, _ = FORMATS["torch.export"].run(model, x, tmp_path)
+    np.testing.assert_allclose(made, expected, atol=2e-5 * abs(expected).max())
+    operations = {str(node.target) for node in export_targets.any_batch(model, x).graph.nodes}
+    assert not [each for each in operations if "keras_mg" in each or "shuffle" in each]
 
 
 @pytest.mark.filterwarnings("ignore")  # of the exporters about themselves
-@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
-@pytest.mark.parametrize(
-    "name",
-    [n if n == "mgnet_shared" else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES],
-)
-def test_onnx(name, deployed, tmp_path):
-    """Keras's way, for one batch size, and torch's, for any."""
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    model = tiny.fill(tiny.NETWORKS[name]())
-    model = keras_mg.deploy(model) if deployed else model
+@rows(FAMILIES, "mgnet_shared-deployed")
+@pytest.mark.parametrize("format", [n for n in FORMATS if n not in ("torch.export", "int8")])
+def test_other_formats_run_where_keras_mg_is_not_installed(format, name, deployed, tmp_path):
+    """Keras's way to ONNX, for one batch size, torch's, for any; the others where installed."""
+    for package in FORMATS[format].packages:
+        pytest.importorskip(package)
+    model, x, expected = network(name, deployed)
+    made, _ = FORMATS[format].run(model, x, tmp_path)
+    np.testing.assert_allclose(made, expected, atol=2e-5 * abs(expected).max())
+    for file in tmp_path.glob("*.onnx"):
+        # Operations of the standard, or written out in the file.
+        onnx = pytest.importorskip("onnx").load(file)
+        own = {function.domain for function in onnx.functions}
+        assert {node.domain for node in onnx.graph.node} <= {"", "ai.onnx", *own}
+
+
+def test_a_program_made_by_keras_is_for_any_batch(tmp_path):
+    model, x, expected = network("igc_plain")
     model.eval()
-    x = np.random.default_rng(0).normal(size=(5, *model.input_shape[1:])).astype("float32")
-    with torch.no_grad():
-        expected = model(torch.from_numpy(x), training=False).numpy()
-    shape = [keras.InputSpec(shape=x.shape, dtype="float32")]
-    model.export(tmp_path / "one.onnx", format="onnx", verbose=False, input_signature=shape)
     size = torch.export.Dim("batch", min=1, max=1024)
-    example = (torch.from_numpy(x[:3]),)
-    program = torch.export.export(model, example, dynamic_shapes={"args": ({0: size},)})
-    torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "any.onnx")
-    for file in ("one.onnx", "any.onnx"):
-        session = runtime.InferenceSession(tmp_path / file, providers=["CPUExecutionProvider"])
-        (made,) = session.run(None, {session.get_inputs()[0].name: x})
+    model.export(tmp_path / "m.pt2", format="torch", verbose=False, dynamic_shapes={0: size})
+    made, _ = export_targets.runner(export_targets.TORCH).run(tmp_path / "m.pt2", x)
+    np.testing.assert_allclose(made, expected, atol=2e-5 * abs(expected).max())
+
+
+def test_a_pyramid_is_exported_with_its_levels():
+    model = keras_mg.applications.MgNet(
+        (1, 1, 1), filters=4, include_top=False, pyramid_outputs=True, input_shape=(16, 16, 3)
+    )
+    x = torch.rand(5, 16, 16, 3)
+    expected = model(x, training=False)
+    made = export_targets.any_batch(model, x.numpy()).module()(x)
+    assert list(made) == list(expected) == ["P0", "P1", "P2"]
+    for level, values in expected.items():
+        torch.testing.assert_close(made[level], values, rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.filterwarnings("ignore:.model.quantize.*were skipped")  # Keras 3.16
+@pytest.mark.parametrize(
+    ("name", "has_classifier"),
+    [
+        pytest.param(
+            name,
+            name not in ("seg_pmg", "seg_unet", "attributes"),
+            marks=() if name in ("attributes", "mgnet_shared") else pytest.mark.slow,
+        )
+        for name in FAMILIES
+    ],
+)
+def test_keras_quantizes_classifiers_alone(name, has_classifier, tmp_path):
+    """Of Keras's layers `Dense` has an int8 form and convolutions have none."""
+    model, x, expected = network(name)
+    model.quantize("int8")
+    quantized = [layer for layer in flatten_layers(model) if layer.quantization_mode]
+    dense = [layer for layer in flatten_layers(model) if type(layer) is keras.layers.Dense]
+    assert quantized == dense
+    assert bool(dense) == has_classifier
+    made = model.predict(x, verbose=0)
+    if not dense:
         np.testing.assert_allclose(made, expected, atol=2e-5 * abs(expected).max())
+        return
+    assert all("int8" in {str(w.dtype) for w in layer.weights} for layer in dense)
+    # Weights and features are rounded to 127 steps each.
+    assert 0 < abs(made - expected).max() <= 0.03 * abs(expected).max()
+    made_elsewhere, _ = FORMATS["torch.export"].run(model, x, tmp_path)
+    np.testing.assert_allclose(made_elsewhere, made, atol=2e-5 * abs(made).max())
 
 
-@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
-@pytest.mark.parametrize("name", FAMILIES)
+@DEPLOYED
+@pytest.mark.parametrize("name", ["seg_pmg", "igc_plain", "mgnet_shared", "resnet_bn_after_add"])
 def test_torchs_tools_take_weights_that_are_stored_in_order(name, deployed, tmp_path):
     model = tiny.fill(tiny.NETWORKS[name]())
     model = keras_mg.deploy(model) if deployed else model
@@ -130,7 +183,7 @@ def test_lbfgs_of_torch_trains_what_is_stored_in_order():
     assert float(closure().detach()) < before / 2
 
 
-@pytest.mark.parametrize("deployed", [False, True], ids=["trained", "deployed"])
+@DEPLOYED
 def test_export_finds_weights_in_order(deployed, monkeypatch):
     """litert-torch takes memory for what the shape says, without a look at the strides."""
     found = []

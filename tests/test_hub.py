@@ -76,6 +76,51 @@ def test_tasks_come_back_from_files(number, tmp_path):
         assert sorted(levels) == ["P0", "P1", "P2", "P3"]
 
 
+def pyramid_network(backbone):
+    return keras_hub.models.RetinaNetBackbone(
+        backbone, min_level=1, max_level=4, use_p5=True, image_shape=SHAPE
+    )
+
+
+def test_a_pyramid_network_reads_the_levels_of_the_trunk(tmp_path):
+    own = trunk()
+    model = pyramid_network(PyramidBackbone(own))
+    read = {name: level for name, level in own(images()).items() if name != "P0"}
+    expected = model.feature_pyramid(read)
+    # The anchors of a level are those of pixels 2 ** level apart.
+    assert {name: x.shape[1] for name, x in expected.items()} == {
+        "P1": 16, "P2": 8, "P3": 4, "P4": 2
+    }  # fmt: skip
+    same(model(images()), expected)
+    model.save(tmp_path / "pyramid.keras")
+    same(keras.saving.load_model(tmp_path / "pyramid.keras")(images()), expected)
+
+
+def test_a_detector_learns_and_comes_back_from_a_file(tmp_path):
+    detector = list(tasks(PyramidBackbone(trunk())))[1]
+    before = [numpy(variable).copy() for variable in detector.backbone.image_encoder.weights]
+    detector.compile(keras.optimizers.SGD(0.01))
+    boxes = np.tile(np.array([4, 4, 20, 20], "float32"), (2, 1, 1))
+    detector.fit(
+        images(), {"boxes": boxes, "labels": np.ones((2, 1), "float32")}, shuffle=False, verbose=0
+    )
+    after = [numpy(variable) for variable in detector.backbone.image_encoder.weights]
+    changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert np.mean(changed) > 0.9
+    detector.save(tmp_path / "task.keras")
+    loaded = keras.saving.load_model(tmp_path / "task.keras")
+    same(loaded(images()), detector(images()))
+    same(loaded.optimizer.variables, detector.optimizer.variables)
+
+
+@pytest.mark.parametrize("name", ["RMG18", "ResNet20", "SegPRMG"])
+def test_a_level_says_how_far_its_pixels_are_apart(name):
+    make = getattr(keras_mg.applications, name)
+    own = make(include_top=False, pyramid_outputs=True, input_shape=(64, 64, 3))
+    for level, x in PyramidBackbone(own).pyramid_outputs.items():
+        assert x.shape[1] == 64 / 2 ** int(level[1:])
+
+
 def test_a_file_is_read_in_a_new_process(tmp_path):
     backbone = PyramidBackbone(trunk())
     backbone.save(tmp_path / "backbone.keras")

@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import platform
+import re
 import statistics
 import tempfile
 import time
@@ -114,7 +115,8 @@ def measure(names: list[str], targets: list[Target], store: Store) -> None:
                         y, seconds = target.run(model, x, Path(folder))
                     except Exception as error:
                         line = next(iter(str(error).strip().splitlines()), "")
-                        row["error"] = f"{type(error).__name__}: {line}"[:200]
+                        said = re.sub(r"/\S*/site-packages/", "", line)
+                        row["error"] = f"{type(error).__name__}: {said}"[:200]
                     else:
                         difference = np.abs(y - expected).max() / np.abs(expected).max()
                         row |= {"difference": float(difference), "ratio": seconds / base}

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 import keras_mg
 from benchmarks import export_targets
 from keras_mg._private.keras import flatten_layers
+from keras_mg.ops import group_convolution
 from keras_mg.training import stored_in_order
 from tests.support import tiny
 
@@ -85,6 +86,19 @@ def test_other_formats_run_where_keras_mg_is_not_installed(format, name, deploye
         onnx = pytest.importorskip("onnx").load(file)
         own = {function.domain for function in onnx.functions}
         assert {node.domain for node in onnx.graph.node} <= {"", "ai.onnx", *own}
+
+
+@pytest.mark.parametrize("formulation", ["merged", "depthwise"])
+def test_formulations_of_group_convolutions_stay_here(formulation, monkeypatch):
+    """litert-torch converts the convolution of groups, and not how they are merged."""
+    monkeypatch.setattr(group_convolution, "OVERRIDE", formulation)
+    layer = keras_mg.layers.Convolution(8, 3, groups=4, data_format="channels_last")
+    layer.build((None, 6, 6, 8))
+    program = torch.export.export(layer, (torch.rand(2, 6, 6, 8),))
+    nodes = [n for n in program.graph.nodes if n.op == "call_function"]
+    (convolution,) = [n for n in nodes if "conv" in str(n.target)]
+    assert convolution.args[-1] == 4  # groups
+    assert {str(n.target) for n in nodes if n is not convolution} <= {"aten.permute.default"}
 
 
 def test_a_program_made_by_keras_is_for_any_batch(tmp_path):

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 from keras_mg.ops import _triton_convolution as triton_convolution
 from keras_mg.ops import measured_choice
+from keras_mg.ops._exporting import is_exporting
 
 Formulation = Callable[..., torch.Tensor]
 
@@ -201,7 +202,10 @@ def choose_formulation(device_type: str, groups: int, inputs: int, outputs: int)
 
 
 def group_convolution(x, weight, bias, strides: int, padding: int, groups: int):
-    """The convolution in the formulation that `choose_formulation` takes."""
+    """The convolution in the formulation that `choose_formulation` takes; in an export as it is."""
+    if is_exporting():
+        # What is faster here would bind others, and litert-torch cannot convert how groups merge.
+        return grouped(x, weight, bias, strides, padding, groups)
     if strides > 1 and _crashes_in_onednn(x, weight, padding):
         x, strides = x[:, :, ::strides, ::strides], 1
     inputs, outputs = weight.shape[1], weight.shape[0] // groups

@@ -211,9 +211,9 @@ MEASURED = """\
 By `python -m benchmarks.exports`: the largest difference from torch, relative to the largest
 output, and the time of a batch of {batch} on one thread as a multiple of that of eager torch in the
 same form (CPU seconds, median of {rounds}), on {hardware}{load}, {dates}. Images are small (32 or
-64 pixels a side), weights and statistics random. Files run in a process that can import neither
-keras_mg nor Keras nor, but for those of torch.export, torch. A network or cell that is not here has
-not been measured yet.
+64 pixels a side), weights and statistics random. What torch.export and SavedModel made ran in a
+process that can import neither keras_mg nor Keras; the tests run every format in such a one. A
+network or cell that is not here has not been measured yet.
 """
 
 

@@ -3,9 +3,10 @@
     python -m benchmarks.scaling                           # MgNet and RMG34, 8 GPUs, 16 machines
     python -m benchmarks.scaling --step-ms 35 --networks RMG34
 
-Measured are the buckets that a network's gradients travel in, its batch norms and their channels,
-and, where `--step-ms` gives it, the time of a step on one GPU; without it, the table says what
-comes of a few. Assumed are latencies and bandwidths. The formula: n members that are connected by
+Measured are the buckets that a network's gradients travel in, its batch norms and their channels.
+The time of a step on one GPU is the last that `benchmarks/RESULTS.md` has of the network there, or
+that `--step-ms` gives; where there is neither, the table says what comes of a few, and that they
+are assumed. Assumed are latencies and bandwidths. The formula: n members that are connected by
 links of latency a and bandwidth B add b bytes in a ring or in a tree, whatever is faster,
 
     t(n, b) = min(2 (n - 1) a + 2 (n - 1) / n * b / B,  2 ceil(log2 n) a + 2 b / B)
@@ -22,13 +23,16 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 BACKWARD = 2 / 3  # of a step's time
-STEPS_MS = (10.0, 30.0, 100.0)
+STEPS_MS = (10.0, 30.0, 100.0)  # assumed where nothing was measured
+RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,25 @@ def traffic_of(name: str) -> Traffic:
     return Traffic(buckets, channels)
 
 
+def measured_ms(name: str, results: str) -> float | None:
+    """The median of the last training step of a network that was timed on a GPU.
+
+    Args:
+        name: of the network.
+        results: the text of the file of results, a section per run.
+    """
+    found = None
+    for section in re.split("^## ", results, flags=re.MULTILINE):
+        of_training = section.startswith(("fit,", "train,"))
+        if not of_training or " CPUs; " in section:
+            continue
+        for row in section.splitlines():
+            cells = [cell.strip() for cell in row.split("|")]
+            if len(cells) > 3 and cells[1].split(",")[0] == name and cells[2] == "keras_mg":
+                found = float(cells[3].replace(",", ""))
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m benchmarks.scaling",
@@ -104,14 +127,16 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--networks", nargs="+", default=["MgNet", "RMG34"])
-    p.add_argument("--step-ms", nargs="+", type=float, help="of one GPU, measured")
+    p.add_argument("--step-ms", nargs="+", type=float, help="of one GPU, measured elsewhere")
     p.add_argument("--gpus", type=int, default=8, help="of a machine (default: 8)")
     p.add_argument("--machines", type=int, nargs="+", default=[1, 16], help="default: 1 16")
     return p
 
 
-def lines(name: str, traffic: Traffic, steps_ms: Sequence[float], links: Links) -> list[str]:
-    """Rows of a Markdown table."""
+def lines(
+    name: str, traffic: Traffic, steps_ms: Sequence[float], links: Links, source: str = "assumed"
+) -> list[str]:
+    """Rows of a Markdown table; `source` says where the times of a step come from."""
     rows = []
     for milliseconds in steps_ms:
         step = milliseconds / 1e3
@@ -119,7 +144,7 @@ def lines(name: str, traffic: Traffic, steps_ms: Sequence[float], links: Links) 
         each += [seconds + traffic.waits(links) for seconds in each]
         cells = " | ".join(f"{step / seconds:.0%}" for seconds in each)
         where = f"{links.machines} x {links.gpus}"
-        rows.append(f"| {name} | {where} | {milliseconds:g} | {cells} |")
+        rows.append(f"| {name} | {where} | {milliseconds:g}, {source} | {cells} |")
     return rows
 
 
@@ -129,6 +154,7 @@ def main() -> None:
     print("| compiled, local | eager, synchronized | compiled, synchronized |")
     print("|---|---|---:|---:|---:|---:|---:|")
     notes = []
+    results = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     for name in options.networks:
         traffic = traffic_of(name)
         mebibytes = [round(b / 2**20, 1) for b in traffic.buckets]
@@ -136,9 +162,15 @@ def main() -> None:
             f"{name}: {sum(traffic.buckets):,} bytes in buckets of {mebibytes} MiB, "
             f"{len(traffic.channels)} batch norms of {sum(traffic.channels):,} channels"
         )
+        measured = measured_ms(name, results)
+        steps_ms, source = options.step_ms, "given"
+        if steps_ms is None:
+            steps_ms, source = STEPS_MS, "assumed"
+            if measured is not None:
+                steps_ms, source = [measured], "measured"
         for machines in options.machines:
             links = Links(gpus=options.gpus, machines=machines)
-            print(*lines(name, traffic, options.step_ms or STEPS_MS, links), sep="\n")
+            print(*lines(name, traffic, steps_ms, links, source), sep="\n")
     print("", *notes, sep="\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,18 +22,55 @@ class ProcessLostError(RuntimeError):
     """Another process of the training has ended, or does not answer."""
 
 
+# What gloo and NCCL say where the other end of a connection is gone or does not answer. Most of it
+# is a plain RuntimeError, as is what they say of a tensor that they cannot send.
+_LOST = re.compile(
+    "closed by (remote )?peer|remote (peer|process)|connection (reset|refused|aborted)|broken pipe"
+    "|network error|unreachable|no route to host|connectFullMesh|pair is not connected|pair closure"
+    "|communicator was aborted|time(d )?out",
+    re.IGNORECASE,
+)
+_GROUP = 25 * 2**20  # bytes that travel as one
+
+# A store has no faults but these: its server is gone, or nobody has written what is read.
+_OF_THE_STORE = (distributed.DistNetworkError, distributed.DistStoreError)
+
+
+def says_lost(error: RuntimeError) -> bool:
+    """Whether an error of torch's says that another process is gone or does not answer.
+
+    It does not where the fault is this process's own, such as a tensor that cannot be sent, memory
+    that has run out or a kernel that failed.
+
+    Args:
+        error: what a function of `torch.distributed` raised.
+
+    Example:
+        >>> says_lost(RuntimeError("Timed out waiting 8000ms for recv operation to complete"))
+        True
+        >>> says_lost(RuntimeError("Invalid scalar type"))
+        False
+    """
+    if isinstance(error, _OF_THE_STORE):
+        return True
+    # A kernel may time out, too.
+    if isinstance(error, torch.AcceleratorError | torch.OutOfMemoryError):
+        return False
+    return _LOST.search(str(error)) is not None
+
+
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
     """Where the processes wait for each other: says in plain words that one is lost.
 
     Raises:
-        ProcessLostError: instead of what torch says of sockets.
+        ProcessLostError: instead of what torch says of sockets. Its other errors stay as they are.
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if not says_lost(error):
+            raise
         seconds = limit()
         patience = "for longer than its group allows" if seconds is None else f"for {seconds:g} s"
         lost = ProcessLostError(
@@ -154,13 +192,29 @@ def total(arrays: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 @torch.no_grad()
 def give(tensors: Sequence[torch.Tensor]) -> None:
     """Let all processes have the first one's values of some tensors, of all devices and layouts."""
-    for tensor in tensors:
-        held = tensor.detach()
-        dense = held.contiguous()
+    for group in _sent_together(tensors):
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in group])
         with _together():
-            distributed.broadcast(dense, 0, group=group_of(dense.device.type))
-        if dense is not held:
-            held.copy_(dense)
+            distributed.broadcast(flat, 0, group=group_of(flat.device.type))
+        parts = flat.split([tensor.numel() for tensor in group])
+        for tensor, part in zip(group, parts, strict=True):
+            tensor.detach().copy_(part.view(tensor.shape))
+
+
+def _sent_together(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Groups of tensors of one device and dtype, of about `_GROUP` bytes at most."""
+    groups: dict[tuple, list[torch.Tensor]] = {}
+    room: dict[tuple, int] = {}
+    for tensor in tensors:
+        kind = tensor.device, tensor.dtype
+        size = tensor.numel() * tensor.element_size()
+        if kind in groups and size > room[kind]:
+            yield groups.pop(kind)
+        if kind not in groups:
+            groups[kind], room[kind] = [], _GROUP
+        groups[kind].append(tensor)
+        room[kind] -= size
+    yield from groups.values()
 
 
 def rows_of_all(rows: np.ndarray) -> list[np.ndarray]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
 
-# Under torchrun a signal comes twice: from whoever stops the job, and from torchrun, which hands on
-# its own.
+# Under torchrun a signal may come twice: from whoever stops the job, such as Slurm, and from
+# torchrun, which hands on its own. A second one that it gets itself it hands on as SIGTERM.
 _ECHO = 5.0  # seconds
 
 
@@ -53,12 +53,17 @@ class Signals:
         if not first or self._ask is None:
             raise KeyboardInterrupt
         self._ask()
+        when = f", {_ECHO:g} seconds from now or later," if _in_torchrun() else ""
         # What a handler interrupts may be `print` itself.
-        os.write(2, b"\nStopping after this step; once more stops at once.\n")
+        os.write(2, f"\nStopping after this step; once more{when} stops at once.\n".encode())
 
     def _is_echo(self) -> bool:
         """Whether a further signal is the first one, handed on by torchrun."""
-        return "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self._came < _ECHO
+        return _in_torchrun() and time.monotonic() - self._came < _ECHO
+
+
+def _in_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextlib.contextmanager

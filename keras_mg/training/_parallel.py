@@ -49,7 +49,12 @@ class Run:
         self._stops = False  # likewise: no further batch
         self._held = False  # whether a callback here wants that
         self._reducers: dict[tuple, Reducer] = {}
+        # All weights, whether each trains, and the variables of those that do.
+        self._weights: list[torch.Tensor] = []
+        self._trains: list[bool] = []
+        self._trained: list[keras.Variable] = []
         self._base: list[torch.Tensor] | None = None  # what metrics have of all processes
+        self._base_is_whole = False
         self._not_counted: list[torch.Tensor] | None = None
 
     # Data
@@ -64,9 +69,13 @@ class Run:
     def _batch_begins(self, share: Share) -> None:
         self.batch_is_over()
         state.share = share
-        # Metrics are built at the first batch of all, which is only looked at.
-        if self._base is None or len(self._base) != len(self.model.metrics_variables):
-            self._count_from_here()
+        # Metrics are built at the first batch of all, which is only looked at. Later there are no
+        # more, and to ask for them walks all layers.
+        if not self._base_is_whole:
+            known, self._base_is_whole = self._base, True
+            if known is None or len(known) != len(self.model.metrics_variables):
+                self._count_from_here()
+                self._base_is_whole = False
         if not share.rows:
             self._not_counted = [
                 private_keras.tensor_of(v).clone() for v in self.model.metrics_variables
@@ -111,6 +120,7 @@ class Run:
         """After the last batch of an epoch, before it is measured on other data."""
         self.gather_metrics()
         self._base = state.share = None
+        self._base_is_whole = False
         if self.in_epoch:
             self.in_epoch = state.synchronizes = False
             self.average_statistics()
@@ -130,8 +140,17 @@ class Run:
 
     def eagerly(self, step: Callable, *args):
         """Keras's own training step, which has one backward pass."""
-        with self._reducer(self.model.trainable_weights).during_backward():
+        with self._reducer(self._trained_weights()).during_backward():
             return step(*args)
+
+    def _trained_weights(self) -> list[keras.Variable]:
+        """The model's, whose own property walks all layers to find them."""
+        trains = [weight.requires_grad for weight in self._weights]
+        if not self._weights or trains != self._trains:
+            self._trained = self.model.trainable_weights
+            self._weights = [private_keras.tensor_of(v) for v in self.model.weights]
+            self._trains = [weight.requires_grad for weight in self._weights]
+        return self._trained
 
     def average_statistics(self) -> None:
         """Let the batch norms of all processes have the mean of their statistics."""

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from benchmarks.scaling import Links, Traffic, lines, traffic_of
+from benchmarks.scaling import Links, Traffic, lines, measured_ms, traffic_of
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="for torch")
 
@@ -43,5 +43,35 @@ def test_what_a_network_sends_is_read_from_it():
     offsets = [v.shape[0] for v in model.trainable_variables if v.name == "beta"]
     assert list(traffic.channels) == offsets
     (row,) = lines("ResNet20", traffic, [10.0], Links())
-    assert row.startswith("| ResNet20 | 1 x 8 | 10 | ")
+    assert row.startswith("| ResNet20 | 1 x 8 | 10, assumed | ")
     assert row.count("%") == 4
+
+
+RESULTS = """# Results
+
+## fit, 2030-01-01 00:00 UTC
+
+NVIDIA H100; Python 3. bfloat16, 9 rounds, wall clock.
+
+| | variant | median ms | best ms | ratio of medians | ratio of bests |
+|---|---|---:|---:|---:|---:|
+| MgNet, batch 256 | PyTorch | 41.00 | 40.00 | 1.000 | 1.000 |
+| MgNet, batch 256 | keras_mg | 1,031.50 | 30.00 | 0.760 | 0.750 |
+
+## predict, 2030-01-02 00:00 UTC
+
+NVIDIA H100; Python 3.
+
+| MgNet, batch 256 | keras_mg | 5.00 | 4.00 | 0.760 | 0.750 |
+
+## fit, 2030-01-03 00:00 UTC
+
+Some, 2 of 2 CPUs; Python 3.
+
+| MgNet, batch 8 | keras_mg | 700.00 | 600.00 | 0.760 | 0.750 |
+"""
+
+
+def test_the_time_of_a_step_is_one_of_training_on_a_gpu():
+    assert measured_ms("MgNet", RESULTS) == 1031.5
+    assert measured_ms("RMG34", RESULTS) is None

@@ -122,3 +122,61 @@ def test_what_others_have_put_on_keras_models_stays(monkeypatch):
         _plain_models.refuse(False)
     assert keras.Model.fit is foreign
     assert ("train_on_batch" in vars(keras.Model)) == inherited
+
+
+OF_NCCL = {
+    "remote process exited or there was a network error, NCCL version 2.27.3\nncclRemoteError: A "
+    "call failed possibly due to a network error or a remote process exiting prematurely.": True,
+    "Last error:\nsocketProgress: Connection closed by remote peer a.b<41234>": True,
+    "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3, OpType=ALLREDUCE, "
+    "NumelIn=1, NumelOut=1, Timeout(ms)=600000) ran for 600014 milliseconds": True,
+    "NCCL communicator was aborted on rank 0.": True,
+    "ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\nLast error:\n"
+    "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 40000": False,
+    "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\n"
+    "Cuda failure 2 'out of memory'": False,
+    "ncclSystemError: System call (e.g. socket, malloc) or external library call failed or device "
+    "error.\nLast error:\nError while creating shared memory segment /dev/shm/nccl-a1": False,
+}
+
+
+@pytest.mark.parametrize(("text", "lost"), OF_NCCL.items())
+def test_what_nccl_says_of_a_lost_process(text, lost):
+    from torch import distributed
+
+    from keras_mg.distribution.collectives import says_lost
+
+    assert says_lost(distributed.DistBackendError(f"NCCL error in: {text}")) == lost
+
+
+def test_a_kernel_that_times_out_is_no_lost_process():
+    import torch
+
+    from keras_mg.distribution.collectives import says_lost
+
+    said = "CUDA error: the launch timed out and was terminated"
+    assert not says_lost(torch.AcceleratorError(said))
+    assert says_lost(torch.distributed.DistNetworkError("The client socket has failed"))
+
+
+def test_the_variance_of_parts_is_nearer_the_exact_one():
+    """Why two processes are farther from one in float32 than its images in another order are."""
+    import torch
+
+    torch.manual_seed(0)
+    x = (torch.randn(64, 8, 32, 32) + torch.randn(8, 1, 1)).relu()
+    exact = x.double().var((0, 2, 3), correction=0)
+
+    def variance(x):
+        x = x.contiguous(memory_format=torch.channels_last)
+        mean, variance = torch.batch_norm_update_stats(x, None, None, 0.0)
+        return mean.double(), variance.double()
+
+    def furthest(one, other):
+        return float((one - other).abs().max())
+
+    whole, reversed_ = variance(x)[1], variance(x.flip(0))[1]
+    means, variances = zip(*map(variance, x.chunk(2)), strict=True)
+    of_parts = sum(variances) / 2 + (means[0] - means[1]) ** 2 / 4
+    assert furthest(whole, exact) > 3 * furthest(whole, reversed_)
+    assert furthest(of_parts, exact) < 0.7 * furthest(whole, exact)

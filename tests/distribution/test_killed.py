@@ -141,6 +141,16 @@ def test_a_stopped_process_ends_the_others(tmp_path):
     assert not list(Path(tmp_path).glob("*.npz"))
 
 
+def test_what_nobody_expects_ends_all(tmp_path):
+    """gloo ends the process that is sent too much; to the other one it is lost."""
+    codes = processes.finish(run(tmp_path, strays=4))
+    said = processes.printed(tmp_path, 2)
+    assert sorted(codes) == [-signal.SIGABRT, 1], said
+    other, ended = sorted(range(2), key=lambda number: codes[number], reverse=True)
+    assert "Received data size doesn't match expected size" in said[ended]
+    assert f"ProcessLostError: Process {other} of 2 has lost another one" in said[other]
+
+
 @pytest.mark.slow
 def test_a_stopped_process_is_started_again(whole, tmp_path):
     folder = tmp_path / "run"

@@ -16,8 +16,10 @@ from tests.support.parallel_rows import ALIKE, ROWS, SLOW
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="for torch")
 
-# Rounding in bfloat16 and float16 is that of other sums.
+# Rounding in bfloat16 and float16 is that of other sums. In float64 there is none to speak of, so
+# that all that differs is a fault.
 CLOSE = {"bfloat16": 2e-2, "float16": 2e-3}
+WEIGHTS_CLOSE = {"float64": 1e-13, "digits": 1e-12}
 
 
 def run(folder, names, count=2, *, events=False, timeout=900):
@@ -38,7 +40,7 @@ def problems_of(folder, name, count=2):
     """Where processes differ from each other, or from one process that trains alone."""
     own = result(folder, name, 0)
     assert len(own) > 3
-    problems = []
+    problems, largest = [], {"weight": 0.0, "": 0.0}
     for number in range(1, count):
         other = result(folder, name, number)
         assert own.keys() == other.keys()
@@ -57,10 +59,16 @@ def problems_of(folder, name, count=2):
         # What a step returns is that of its own rows, and uneven batches are measured by nobody.
         if key in ("history mine", "forms"):
             continue
-        bound = CLOSE.get(name, 1e-6 if key.startswith("weight") else 1e-5)
+        bound = CLOSE.get(name, 1e-5)
+        if key.startswith("weight"):
+            bound = CLOSE.get(name, WEIGHTS_CLOSE.get(name, 1e-6))
         difference = np.abs(own[key].astype("float64") - value).max()
+        kind = "weight" if key.startswith("weight") else ""
+        largest[kind] = max(largest[kind], difference)
         if not difference <= bound:
             problems.append(f"{name}: {key} is {difference:.1e} from that of one process")
+    # `pytest -rP` shows it.
+    print(f"{name}: {count} processes, weights {largest['weight']:.1e}, others {largest['']:.1e}")
     return problems
 
 
@@ -94,6 +102,7 @@ def test_other_code_is_refused_a_group_of_ones_own_extended_and_a_fault_ends_all
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")  # what inductor imports
 def test_likewise_where_more_is_captured(tmp_path):
     run(tmp_path, SLOW, timeout=1800)
     problems = [line for name in SLOW for line in problems_of(tmp_path, name)]
@@ -101,8 +110,11 @@ def test_likewise_where_more_is_captured(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")
 def test_likewise_four_processes(tmp_path):
-    names = ["sgd", "uneven", "no row for some", "adam", "own step", "DataLoader", "captured"]
+    names = ["sgd", "uneven", "no row for some", "adam", "clipping", "accumulation"]
+    names += ["frozen and released", "own step", "DataLoader", "PyDataset", *parallel_rows.TFDS]
+    names += ["captured", "captured, uneven", "inductor"]
     run(tmp_path, names, 4, timeout=1800)
     problems = [line for name in names for line in problems_of(tmp_path, name, 4)]
     assert not problems, "\n".join(problems)

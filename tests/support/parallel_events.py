@@ -273,7 +273,35 @@ def bytes_of_a_step_are_those_of_the_gradients(folder):
     assert Reducer.sent - before == 3 * weights
 
 
+def faults_of_ones_own_keep_their_words(folder):
+    import torch
+
+    def too_much():
+        with collectives._together():
+            torch.empty(2**60, dtype=torch.uint8)
+
+    def of_another_shape():
+        with collectives._together():
+            outputs = [torch.ones(2), torch.ones(3)]
+            torch.distributed.all_gather(outputs, torch.ones(2))
+
+    faults = {
+        "Invalid scalar type": lambda: collectives.add(torch.ones(2, dtype=torch.int16)),
+        "can't allocate memory": too_much,
+        "invalid tensor size": of_another_shape,
+        "SparseCsr": lambda: collectives.add(torch.eye(2).to_sparse_csr()),
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR")
+        for said, call in faults.items():
+            with pytest.raises(RuntimeError, match=said) as raised:
+                call()
+            assert not isinstance(raised.value, collectives.ProcessLostError)
+            collectives.of_all(0)  # the processes still have each other
+
+
 EVENTS = (
+    faults_of_ones_own_keep_their_words,
     refusals,
     weights_that_differ_are_noticed,
     the_first_writes,

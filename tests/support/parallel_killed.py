@@ -2,7 +2,8 @@
 
 `... -m tests.support.parallel_killed FOLDER OPTIONS`, a JSON object: `seed` and `times`, a process
 of its choice kills itself at a moment of its choice, so often over all attempts; `stops`, the step
-in which the last process stops, once; `slow`, seconds that a step takes; `timeout`.
+in which the last process stops, once; `strays`, the step in which it sends what nobody expects;
+`slow`, seconds that a step takes; `timeout`.
 """
 
 import json
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_mg import distribution
+from keras_mg.distribution import collectives
 from keras_mg.training import Checkpoint
 from tests.support import parallel_rows as rows
 from tests.support.arrays import numpy as array
@@ -92,7 +94,14 @@ def wait_for_all(folder):
         time.sleep(0.01)
 
 
-def main(folder, seed=0, times=0, stops=None, slow=0.0, timeout=60):
+def stray():
+    """Send what is longer than what the others wait for."""
+    import torch
+
+    collectives.add(torch.ones(100_000))
+
+
+def main(folder, seed=0, times=0, stops=None, strays=None, slow=0.0, timeout=60):
     if timeout < 60:
         wait_for_all(folder)
     distribution.initialize(timeout=timeout)
@@ -100,8 +109,11 @@ def main(folder, seed=0, times=0, stops=None, slow=0.0, timeout=60):
     checkpoint = Checkpoint(folder / "checkpoints", every_steps=2)
     callbacks = [checkpoint, *killer(folder, checkpoint, seed, times, slow)]
     callbacks.append(Slow(slow, folder / f"steps {distribution.process_id()}"))
-    if stops is not None and distribution.process_id() == distribution.num_processes() - 1:
-        callbacks.append(AtStep(stops, once(folder / "stopped", signal.SIGSTOP)))
+    if distribution.process_id() == distribution.num_processes() - 1:
+        if stops is not None:
+            callbacks.append(AtStep(stops, once(folder / "stopped", signal.SIGSTOP)))
+        if strays is not None:
+            callbacks.append(AtStep(strays, stray))
     keras.utils.set_random_seed(1)
     model = rows.compiled(
         rows.network(between=[lambda: keras.layers.Dropout(0.5)]), keras.optimizers.Adam(0.01)

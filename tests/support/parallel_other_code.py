@@ -8,9 +8,12 @@ import os
 import sys
 
 import keras
+import pytest
+import torch
 from torch import distributed
 
 import keras_mg
+from keras_mg.distribution import collectives, processes
 from keras_mg.training import _parallel as parallel
 from tests.support import parallel_rows as rows
 from tests.support.parallel_events import refused
@@ -22,6 +25,15 @@ class Fails(keras.callbacks.Callback):
             raise LookupError("a fault of the second")
 
 
+def no_group_carries_it():
+    """Without the group beside it, theirs is on another device."""
+    beside, processes._state.host = processes._state.host, None
+    with pytest.raises(RuntimeError, match="No backend type .* device type cpu") as raised:
+        collectives.add(torch.ones(2))
+    assert not isinstance(raised.value, collectives.ProcessLostError)
+    processes._state.host = beside
+
+
 def main(folder):
     number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     distributed.init_process_group(
@@ -29,6 +41,7 @@ def main(folder):
     )
     keras_mg.distribution.initialize(timeout=60)
     keras_mg.distribution.set_distribution(keras_mg.distribution.DataParallel())
+    no_group_carries_it()
     model = rows.compiled(rows.network())
     refused(
         "The processes differ in: code of keras_mg. Received, by process: ",

@@ -4,6 +4,7 @@
 started, and leaves what each one leaves behind in FOLDER.
 """
 
+import functools
 import importlib.util
 import sys
 import tempfile
@@ -49,15 +50,24 @@ def crossentropy():
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
+class ExactCrossentropy(keras.losses.Loss):
+    """In the precision of the predictions."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        import torch
+
+        return torch.nn.functional.cross_entropy(y_pred, y_true.long())
+
+
 def sgd(**options):
     return keras.optimizers.SGD(0.05, momentum=0.9, **options)
 
 
-def compiled(model, optimizer=None, jit_compile=False, backend="aot_eager", **options):
+def compiled(model, optimizer=None, jit_compile=False, backend="aot_eager", loss=None, **options):
     model.torch_backend = backend
     model.compile(
         optimizer or sgd(),
-        crossentropy(),
+        loss or crossentropy(),
         jit_compile=jit_compile,
         **{"weighted_metrics": [], "metrics": ["accuracy"], **options},
     )
@@ -116,14 +126,21 @@ def fit(model, *given, epochs=3, **options):
     return result
 
 
-def frozen_and_released(jit_compile=False):
+def frozen_and_released(**options):
     model = network()
     model.get_layer("ours").trainable = False
-    compiled(model, jit_compile=jit_compile)
+    compiled(model, **options)
     fit(model, epochs=1)
     model.get_layer("ours").trainable = True
-    compiled(model, jit_compile=jit_compile)
+    compiled(model, **options)
     return fit(model)
+
+
+class Freezes(keras.callbacks.Callback):
+    """Freezes a layer in the second epoch and releases it in the third, and compiles nothing."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.get_layer("ours").trainable = epoch != 1
 
 
 def another_seed():
@@ -132,13 +149,45 @@ def another_seed():
     return fit(compiled(network()), shuffle=True)
 
 
-def of_policy(policy):
-    before = keras.config.dtype_policy()
+def of_policy(policy, train=lambda: fit(compiled(network()))):
+    before = keras.config.dtype_policy(), keras.config.floatx()
     keras.config.set_dtype_policy(policy)
+    # Optimizers make their variables by it.
+    keras.config.set_floatx("float64" if policy == "float64" else before[1])
     try:
-        return fit(compiled(network()))
+        return train()
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_floatx(before[1])
+
+
+def in_float64():
+    """Without those layers and losses of Keras's that compute float64 in float32."""
+    images = keras.Input((6, 6, 3))
+    x = ConvNormActivation(4, data_format="channels_last")(images)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(CLASSES, 6)(x))
+    model = keras_mg.Model(images, x, name="small")
+    return fit(compiled(model, loss=ExactCrossentropy()), *data(23))
+
+
+def first_step_of_digits():
+    """Of a recipe whose network is 23 batch norms deep, where rounding in float32 grows."""
+    from keras_mg.recipes import get_recipe
+
+    recipe = get_recipe("mgnet-digits")
+    body = recipe.network(include_top=False)
+    logits = keras.layers.Conv2D(10, 1)(body.output)
+    logits = keras.layers.GlobalAveragePooling2D()(logits)
+    model = keras_mg.Model(body.input, logits)
+    compiled(model, recipe.optimizer(0.1), loss=ExactCrossentropy())
+    images = np.random.default_rng(0).normal(size=(32, 32, 32, 3))
+    before = [array(w) for w in model.weights]
+    history = model.fit(images, np.arange(32) % 10, batch_size=32, verbose=0)
+    result = {f"weight {i}": array(w) for i, w in enumerate(model.weights)}
+    assert (
+        max(np.abs(array(w) - b).max() for w, b in zip(model.weights, before, strict=True)) > 1e-2
+    )
+    return result | {"history loss": np.array(history.history["loss"])}
 
 
 def weighted():
@@ -211,6 +260,50 @@ def tried():
     return result | {"forms": np.array(ran)}
 
 
+@functools.cache
+def _tfds_builder():
+    import tensorflow_datasets as tfds
+
+    class SmallImages(tfds.core.GeneratorBasedBuilder):
+        """The rows of `data`."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            image = tfds.features.Tensor(shape=(6, 6, 3), dtype=np.float32)
+            label = tfds.features.ClassLabel(num_classes=CLASSES)
+            features = tfds.features.FeaturesDict({"image": image, "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, (image, label) in enumerate(zip(*data(23), strict=True)):
+                yield i, {"image": image, "label": int(label)}
+
+    return SmallImages
+
+
+def of_tfds():
+    """A data set of tensorflow-datasets, of which a DataLoader reads records by their numbers."""
+    import tensorflow_datasets as tfds
+    import torch
+
+    def collate(records):
+        images = np.stack([record["image"] for record in records])
+        return torch.from_numpy(images), torch.tensor([record["label"] for record in records])
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensorflow-datasets and what it imports
+        tfds.disable_progress_bar()
+        builder = _tfds_builder()(data_dir=folder, file_format="array_record")
+        builder.download_and_prepare()
+        source = builder.as_data_source("train")
+        batches = torch.utils.data.DataLoader(source, BATCH, shuffle=True, collate_fn=collate)
+        return fit(compiled(network()), batches, shuffle=False)
+
+
 ROWS = {
     "sgd": lambda: fit(compiled(network())),
     "uneven": lambda: fit(compiled(network()), *data(23)),
@@ -221,6 +314,7 @@ ROWS = {
     "accumulation": lambda: fit(compiled(network(), sgd(gradient_accumulation_steps=2))),
     "average of weights": lambda: fit(compiled(network(), sgd(use_ema=True))),
     "frozen and released": frozen_and_released,
+    "frozen in between": lambda: fit(compiled(network()), *data(23), callbacks=[Freezes()]),
     "own step": lambda: fit(compiled(network(Own), metrics=[]), *data(23)),
     "another seed": another_seed,
     "in order": lambda: fit(compiled(network()), *data(23), shuffle=False),
@@ -254,37 +348,55 @@ ROWS = {
     "steps per epoch": lambda: fit(compiled(network()), *data(40), steps_per_epoch=2, epochs=2),
     "bfloat16": lambda: of_policy("mixed_bfloat16"),
     "float16": lambda: of_policy("mixed_float16"),
+    "float64": lambda: of_policy("float64", in_float64),
+    "digits": lambda: of_policy("float64", first_step_of_digits),
     "remat": lambda: fit(compiled(network(), remat=True), *data(23)),
     "auto": tried,
     "unused": unused,
     "masked": masked_moments,
-    "captured": lambda: fit(compiled(network(), sgd(global_clipnorm=0.1), jit_compile=True)),
-    "captured, uneven": lambda: fit(
-        compiled(network(), keras.optimizers.Adam(0.01), jit_compile=True), *data(23)
-    ),
-    "captured, no row for some": lambda: fit(compiled(network(), jit_compile=True), *data(25)),
-    "captured, frozen and released": lambda: frozen_and_released(jit_compile=True),
-    "captured, remat": lambda: fit(compiled(network(), jit_compile=True, remat=True)),
-    "captured, prefetched": lambda: fit(
-        compiled(network(), jit_compile=True), keras_mg.training.prefetch(loader(23, shuffle=True))
-    ),
 }
 
-# Of a package that few have.
+# Of packages that few have.
 GRAIN = {"grain": of_grain, "grain by steps": lambda: of_grain(3)}
 if importlib.util.find_spec("grain") is not None:
     ROWS |= GRAIN
+TFDS = {"TFDS": of_tfds}
+if importlib.util.find_spec("tensorflow_datasets") is not None:
+    ROWS |= TFDS
+
+
+def captured(optimizer, *given, model=None, remat=False, metrics=("accuracy",), **options):
+    network_ = network(model)
+    options |= {"jit_compile": True, "remat": remat, "metrics": list(metrics)}
+    return fit(compiled(network_, optimizer, **options), *given)
+
+
+CAPTURED = {
+    "captured": lambda **how: captured(sgd(global_clipnorm=0.1), **how),
+    "captured, uneven": lambda **how: captured(keras.optimizers.Adam(0.01), *data(23), **how),
+    "captured, no row for some": lambda **how: captured(None, *data(25), **how),
+    "captured, accumulation": lambda **how: captured(sgd(gradient_accumulation_steps=2), **how),
+    "captured, frozen and released": lambda **how: frozen_and_released(jit_compile=True, **how),
+    "captured, own step": lambda **how: captured(None, *data(23), model=Own, metrics=(), **how),
+    "captured, remat": lambda **how: captured(None, remat=True, **how),
+    "captured, prefetched": lambda **how: captured(
+        None, keras_mg.training.prefetch(loader(23, shuffle=True)), **how
+    ),
+}
+ROWS |= CAPTURED
 
 # With what compiles in earnest: minutes.
-INDUCTOR = {"inductor": lambda: fit(compiled(network(), jit_compile=True, backend="inductor"))}
+INDUCTOR = {
+    name.replace("captured", "inductor"): functools.partial(CAPTURED[name], backend="inductor")
+    for name in ("captured", "captured, uneven")
+}
 ROWS |= INDUCTOR
 
 # Those that take longer: capturing does.
 SLOW = (
+    *(name for name in CAPTURED if name != "captured, uneven"),
     *INDUCTOR,
-    "captured",
-    *("captured, no row for some", "captured, frozen and released", "captured, remat"),
-    *("captured, prefetched", "local, captured", "DataLoader with workers"),
+    *("local, captured", "DataLoader with workers", "digits", *TFDS),
 )
 
 # Of these, all processes are alike, and one process is not.
@@ -307,7 +419,7 @@ def run(name):
 
 
 def main(folder, names):
-    distribution.initialize(timeout=60)
+    distribution.initialize(timeout=300)  # to compile may take one of them that much longer
     distribution.set_distribution(distribution.DataParallel())
     warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
     for name in names:

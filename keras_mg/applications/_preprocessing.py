@@ -21,13 +21,23 @@ def normalize(x, mean, std, data_format: str | None):
         An array or tensor of x's shape, floating point.
 
     Raises:
-        ValueError: if `x` is not 3D or 4D or has another number of channels than `mean`.
+        ValueError: if `x` is not 3D or 4D, holds no numbers, or has another number of channels than
+            `mean`.
     """
     data_format = arguments.standardize_data_format(data_format)
+    if isinstance(x, (list, tuple)):
+        raise ValueError(
+            "preprocess_input takes 3D or 4D images, as an array or a tensor; `np.stack` makes one "
+            f"of images of one size. Received: a {type(x).__name__} of {len(x)}"
+        )
     if not hasattr(x, "shape"):
         raise ValueError(
             "preprocess_input takes 3D or 4D images, as an array or a tensor. "
             f"Received: {x!r} of type {type(x).__name__}"
+        )
+    if getattr(x.dtype, "kind", "f") in "OSUMm":
+        raise ValueError(
+            f"preprocess_input takes images of numbers in 0 to 255. Received: dtype {x.dtype}"
         )
     shape = tuple(x.shape)
     if len(shape) not in (3, 4):

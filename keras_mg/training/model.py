@@ -20,6 +20,7 @@ from keras_mg.training import _recomputed_layers as recomputed_layers
 from keras_mg.training import measured_steps
 from keras_mg.training._choices import Choices
 from keras_mg.training._graph_run import GraphRun
+from keras_mg.training._images import refusal_of
 from keras_mg.training._step_model import StepModel, is_torch, on_cuda
 from keras_mg.training.prefetch import refuse_beside_adapter
 from keras_mg.training.stored_in_order import stored_in_order
@@ -136,7 +137,8 @@ class Model(StepModel):
             run_eagerly: bool, whether nothing is ever compiled. Defaults to False.
             steps_per_execution: int, batches per call of the step. Defaults to 1.
             jit_compile: True, False or `"auto"`, see the class. Defaults to `"auto"`.
-            auto_scale_loss: bool, whether `mixed_float16` scales the loss. Defaults to True.
+            auto_scale_loss: bool, whether `mixed_float16` scales the loss: of the model, or of a
+                layer in it that trains. Defaults to True.
             remat: bool, whether training recomputes layers in place of keeping what they make, see
                 the class. Defaults to False.
 
@@ -179,6 +181,8 @@ class Model(StepModel):
                 "keras_mg.Model(inputs, outputs).",
                 stacklevel=2,
             )
+        if auto_scale_loss and _loses_small_gradients(self):
+            self._scale_loss()
         self._jit_compile_request = requested
         self._compiled_steps = None
         self._slots_laid_out = False
@@ -192,6 +196,12 @@ class Model(StepModel):
             from keras_mg.training import _torch_optimizers as torch_optimizers
 
             torch_optimizers.keep_rate_on_device(self.optimizer)
+
+    def _scale_loss(self) -> None:
+        given: keras.optimizers.Optimizer | None = getattr(self, "optimizer", None)
+        if given is not None and not isinstance(given, keras.optimizers.LossScaleOptimizer):
+            scaled = keras.optimizers.LossScaleOptimizer(given, name="loss_scale_optimizer")
+            self.optimizer = scaled
 
     def _recompute(self, remat: bool) -> int:
         """Mark the layers that `remat` is for, and say how many there are."""
@@ -325,6 +335,16 @@ class FunctionalModel(Model, Functional):
             raise AttributeError(f"model {self.name!r} has no pyramid_outputs: it has one output")
         return dict(self.output)
 
+    def __call__(self, *args, **kwargs):
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValueError as error:
+            # Keras speaks of the layer that the images reached, and may have taken them for others.
+            refusal = refusal_of(self, args[0] if args else kwargs.get("inputs"))
+            if refusal is None:
+                raise
+            raise ValueError(refusal) from error
+
     def get_config(self):
         config = super().get_config()
         # Keras leaves it out: a model would be loaded with the policy that is global then, by which
@@ -345,6 +365,20 @@ class FunctionalModel(Model, Functional):
             run = GraphRun(self)
             object.__setattr__(self, "_graph_run", run)
         return run
+
+
+def _loses_small_gradients(model: keras.Model) -> bool:
+    """Whether a layer that trains computes in float16.
+
+    Keras asks the model's own policy alone: that of a head on a trunk in `mixed_float16`, and of a
+    clone, is the global one.
+    """
+    return any(
+        layer.compute_dtype == "float16"
+        and layer.variable_dtype == "float32"
+        and layer.trainable_variables
+        for layer in private_keras.flatten_layers(model)
+    )
 
 
 # HDF5 files of Keras 2's kind (`model.save("m.h5")`) name a class by its own name.

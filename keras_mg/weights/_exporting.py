@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def export(model: keras.Model, path: PathLike, *, epoch: int | None = None) -> P
     Raises:
         WeightsError: (a `ValueError`) no names are registered for `model`, or `path` has another
             suffix.
+        OSError: the file cannot be written, as on a full disk. What was at `path` is as it was, and
+            nothing else is left.
 
     Example:
         >>> from keras_mg import applications, weights
@@ -95,21 +98,23 @@ def export(model: keras.Model, path: PathLike, *, epoch: int | None = None) -> P
             f"a .safetensors file holds arrays only; epoch needs .pth. Received: epoch={epoch}"
         )
     arrays = state_dict(model)
+    # Made in memory, for of a full disk the two writers speak in errors of their own.
+    if target.suffix == SAFETENSORS_SUFFIX:
+        content = _safetensors_file(arrays)
+    else:
+        content = _torch_file(arrays, epoch)
     with replacing(target) as temporary:
-        if target.suffix == SAFETENSORS_SUFFIX:
-            _save_safetensors(arrays, temporary)
-        else:
-            _save_torch(arrays, temporary, epoch)
+        temporary.write_bytes(content)
     return target
 
 
-def _save_safetensors(arrays: dict[str, np.ndarray], path: Path) -> None:
-    from safetensors.numpy import save_file
+def _safetensors_file(arrays: dict[str, np.ndarray]) -> bytes:
+    from safetensors.numpy import save
 
-    save_file(arrays, path)
+    return save(arrays)
 
 
-def _save_torch(arrays: dict[str, np.ndarray], path: Path, epoch: int | None) -> None:
+def _torch_file(arrays: dict[str, np.ndarray], epoch: int | None) -> bytes:
     import torch
 
     # One tensor per array, so that a shared convolution is stored once, as PyTorch stores it.
@@ -119,4 +124,6 @@ def _save_torch(arrays: dict[str, np.ndarray], path: Path, epoch: int | None) ->
     }
     if epoch is not None:
         content = {"epoch": epoch, "model_state_dict": content, "optimizer_state_dict": {}}
-    torch.save(content, path)
+    made = io.BytesIO()
+    torch.save(content, made)
+    return made.getvalue()

@@ -126,3 +126,12 @@ def test_what_is_no_array_is_refused():
     for value in ("a.jpg", None, [[1, 2], [3, 4]]):
         with pytest.raises(ValueError, match="takes 3D or 4D images, as an array or a tensor"):
             multigrid.preprocess_input(value)
+    for value in ([pixels(3)[0]] * 2, (pixels(3)[0],)):
+        with pytest.raises(ValueError, match=f"`np.stack` makes one .* of {len(value)}$"):
+            multigrid.preprocess_input(value)
+
+
+@pytest.mark.parametrize("dtype", ["U5", "S5", "O"])
+def test_what_is_no_number_is_refused(dtype):
+    with pytest.raises(ValueError, match="takes images of numbers in 0 to 255. Received: dtype"):
+        multigrid.preprocess_input(np.full((2, 4, 4, 3), "a.jpg", dtype))

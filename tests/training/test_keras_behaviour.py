@@ -144,6 +144,34 @@ def test_the_dtype_policy_is_saved(tmp_path, policy):
     )
 
 
+def test_a_layer_in_mixed_float16_scales_the_loss():
+    """Whatever the model's own policy: a head on a trunk, a clone, a trunk inside."""
+    trunk = keras_mg.applications.MgNet(
+        (1, 1),
+        filters=4,
+        include_top=False,
+        pooling="avg",
+        input_shape=(8, 8, 3),
+        dtype="mixed_float16",
+    )
+    head = keras_mg.Model(trunk.input, keras.layers.Dense(2)(trunk.output))
+    image = keras.Input((8, 8, 3))
+    inside = keras_mg.Model(image, keras.layers.Dense(2)(trunk(image)))
+    for model in (head, inside, keras.models.clone_model(trunk), keras.models.clone_model(head)):
+        model.compile("sgd", "mse")
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), "mse")
+        assert isinstance(model.optimizer.inner_optimizer, keras.optimizers.SGD)
+        model.compile("sgd", "mse", auto_scale_loss=False)
+        assert isinstance(model.optimizer, keras.optimizers.SGD)
+    head.compile(None, "mse")
+    assert head.optimizer is None
+    # Nothing that trains can lose gradients.
+    trunk.trainable = False
+    inside.compile("sgd", "mse")
+    assert isinstance(inside.optimizer, keras.optimizers.SGD)
+
+
 def test_a_config_from_before_dtype_policies_were_saved_makes_a_model():
     model = make()
     config = model.get_config()

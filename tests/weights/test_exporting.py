@@ -84,15 +84,21 @@ def test_other_suffixes(tmp_path):
         export(MgNet((1,), 4), tmp_path / "x.safetensors", epoch=1)
 
 
-def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "x.pth"
+@pytest.mark.parametrize("name", ["x.pth", "x.pt", "x.safetensors"])
+@pytest.mark.parametrize("limit", [0, 4096])
+def test_a_full_disk_is_an_os_error_and_leaves_the_old_file(tmp_path, name, limit):
+    """A limit of the size of files ends a write where a full disk would."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / name
     path.write_text("old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        export(MgNet((1,), 4), path)
+    model = MgNet((1,), 64)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        with pytest.raises(OSError, match="File too large") as raised:
+            export(model, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

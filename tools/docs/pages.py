@@ -24,6 +24,9 @@ ROOMS = (
     "ops",
 )
 
+# Public files that are no rooms; what they import may not be installed, so they are only read.
+FILES = ("hub",)
+
 
 class Picture(NamedTuple):
     """A network whose grids are drawn."""
@@ -89,6 +92,13 @@ def public_names(room: str) -> list[tuple[str, str]]:
     return names
 
 
+def defined_names(file: str) -> list[str]:
+    """The public classes and functions of one of `FILES`."""
+    tree = ast.parse((ROOT / "keras_mg" / f"{file}.py").read_text(encoding="utf-8"))
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    return [n.name for n in tree.body if isinstance(n, kinds) and n.name[0] != "_"]
+
+
 def write_interface(folder: Path) -> list[str]:
     """A page per room, of its docstrings.
 
@@ -122,6 +132,13 @@ def write_interface(folder: Path) -> list[str]:
                 lines += [f"**`{name}`** is `{found!r}`.", ""]
         (folder / f"api/{room}.md").write_text("\n".join(lines), encoding="utf-8")
         written.append(f"api/{room}.md")
+    for name in FILES:
+        tree = ast.parse((ROOT / "keras_mg" / f"{name}.py").read_text(encoding="utf-8"))
+        lines = [f"# keras_mg.{name}", "", ast.get_docstring(tree) or "", ""]
+        for each in defined_names(name):
+            lines += [f"::: keras_mg.{name}.{each}", ""]
+        (folder / f"api/{name}.md").write_text("\n".join(lines), encoding="utf-8")
+        written.append(f"api/{name}.md")
     return written
 
 

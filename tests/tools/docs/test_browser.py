@@ -64,12 +64,10 @@ def test_the_runtime_is_pinned_by_hash_and_names_no_host():
             assert "resolved" not in package  # npm asks the registry that it is told
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Where a page with the parts of docs/try.md is served."""
+def _write_page_alone(folder):
+    """The body of docs/try.md as a page, with what it loads."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnx")
-    folder = tmp_path_factory.mktemp("site")
     try:
         browser.write(folder, ROOT / "build" / "docs" / "npm")
     except browser.FetchError as error:
@@ -81,7 +79,19 @@ def address(tmp_path_factory):
     head = (
         '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     )
-    (folder / "index.html").write_text(f"{head}<title>t</title>{body}", encoding="utf-8")
+    (folder / "try.html").write_text(f"{head}<title>t</title>{body}", encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=["site", "page alone"])
+def address(request, tmp_path_factory):
+    """Where the page is served: as `make docs` has built it, and without the site around it."""
+    if request.param == "site":
+        folder = ROOT / "build" / "docs" / "site"
+        if not (folder / "try.html").is_file():
+            pytest.skip("the site is not built: make docs")
+    else:
+        folder = tmp_path_factory.mktemp("site")
+        _write_page_alone(folder)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
@@ -91,7 +101,7 @@ def address(tmp_path_factory):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        yield f"http://127.0.0.1:{server.server_port}/try.html"
         server.shutdown()
         thread.join()
 

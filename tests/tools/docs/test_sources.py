@@ -65,6 +65,24 @@ def test_every_public_name_has_its_place(staged):
                 assert re.search(rf"\.{name}$|`{name}`", text, re.M), name
 
 
+def test_the_pages_are_of_all_that_is_public(staged):
+    """Every folder and file of the package without an underscore has its page."""
+    _, written = staged
+    here = {path for path in (ROOT / "keras_mg").iterdir() if path.name[0] not in "_."}
+    rooms = {p.name for p in here if (p / "__init__.py").is_file()} - {"cli"}  # help has its own
+    files = {p.stem for p in here if p.suffix == ".py"}
+    assert set(pages.ROOMS) == rooms
+    assert set(pages.FILES) == files - {"deployment"}  # whose `deploy` stands on the first page
+    assert {f"api/{name}.md" for name in rooms} <= written
+
+
+def test_a_page_of_a_file_needs_nothing_that_it_imports(staged):
+    folder, _ = staged
+    text = (folder / "api/hub.md").read_text(encoding="utf-8")
+    assert "Trunks as backbones of keras-hub" in text
+    assert "::: keras_mg.hub.PyramidBackbone\n" in text
+
+
 def test_what_follows_the_language_of_a_block_is_gone(staged):
     folder, _ = staged
     assert "```python slow" in (ROOT / "docs/speed.md").read_text(encoding="utf-8")

@@ -51,12 +51,14 @@ class ByShape:
 
         from keras_mg.training import _torch_graph as torch_graph
 
-        if key in self.compiled:
+        graph = self.compiled.get(key)
+        if graph is not None:
             try:
-                result = self.compiled[key](*arguments)
+                result = graph(*arguments)
             except torch_graph.GraphIsGone:
                 repeated = True
-                del self.compiled[key]
+                if self.compiled.get(key) is graph:  # no other thread has replaced it
+                    del self.compiled[key]
                 self.lost += 1
             else:
                 self.lost = 0

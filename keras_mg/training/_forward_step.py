@@ -69,7 +69,7 @@ class Step:
 
     def forget(self, key: tuple, ran: bool) -> None:
         """Let the next `run` capture anew, since torch has lost a graph, which `ran` once more."""
-        del self.settled[key]
+        self.settled.pop(key, None)  # another thread may have met the loss first
         if ran and isinstance(self.graph, ByShape):
             self.graph.lost = 0
 

@@ -122,9 +122,13 @@ def test_warnings_that_are_errors_do_not_end_it():
     assert not model._compiled_steps.failed
 
 
-def test_many_threads_predict():
+@pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_many_threads_predict(lost):
     model = model_of(True)
     expected = model.predict(X, batch_size=4, verbose=0)
+    model.predict(X, batch_size=4, verbose=0)
+    if lost:
+        torch.compiler.reset()  # all threads meet the loss at once
     answers, errors = [], []
 
     def serve():

@@ -46,6 +46,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: there is no folder to write to, or `path` is one.
 
     Example:
+        >>> from keras_mg._files import replacing
         >>> with replacing("notes.txt") as temporary:
         ...     written = temporary.write_text("complete")
     """

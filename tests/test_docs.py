@@ -1,9 +1,8 @@
 """Every example runs: the docstrings' and the Markdown files'. Every relative link resolves.
 
-A `>>>` example sees the names of its module, as doctest has it, and its output is compared. A
-fenced `python` block starts from nothing and has to import what it uses; words after `python` on
-the fence (`slow`, `network`) become the test's marks, and `needs=NAME` skips it where that package
-is not installed.
+Both start from nothing and import what they use, as a reader has to who pastes them. What a `>>>`
+example prints is compared. Words after `python` on a fence (`slow`, `network`) become the test's
+marks, and `needs=NAME` skips it where that package is not installed.
 """
 
 import ast
@@ -41,7 +40,8 @@ def documented_objects():
         if importlib.util.find_spec(needed) is None:
             names.remove(f"keras_mg.{name}")
     for name in names:
-        yield from finder.find(importlib.import_module(name))
+        # Without `globs` doctest hands an example all names of its module.
+        yield from finder.find(importlib.import_module(name), globs={"__name__": "__main__"})
 
 
 def _marks(word):

@@ -21,6 +21,7 @@ def class_index() -> tuple[tuple[str, str], ...]:
         A tuple of 1000 pairs; `class_index()[i]` belongs to output `i`.
 
     Example:
+        >>> from keras_mg.applications._imagenet import class_index
         >>> class_index()[207]
         ('n02099601', 'golden_retriever')
     """

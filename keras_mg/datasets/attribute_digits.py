@@ -46,6 +46,7 @@ class AttributeDigits:
 
     Example:
 
+    >>> from keras_mg.datasets import AttributeDigits
     >>> digits = AttributeDigits("test")
     >>> len(digits), digits.attributes, digits[0].box
     (450, 10, (...))

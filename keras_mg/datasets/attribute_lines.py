@@ -35,6 +35,7 @@ class AttributeLines:
 
     Example:
 
+    >>> from keras_mg.datasets import AttributeLines
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
@@ -151,6 +152,7 @@ def split_rows(count: int, fraction: float, seed: int = 0) -> tuple[np.ndarray, 
 
     Example:
 
+    >>> from keras_mg.datasets.attribute_lines import split_rows
     >>> [len(part) for part in split_rows(10, 0.2)]
     [8, 2]
     """
@@ -172,6 +174,7 @@ class PadToSquare:
 
     Example:
 
+    >>> from keras_mg.datasets import PadToSquare
     >>> from PIL import Image
     >>> square = PadToSquare(8)(Image.new("RGB", (4, 2), (9, 9, 9)))
     >>> square[:, 0, 0].tolist()

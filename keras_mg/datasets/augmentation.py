@@ -39,6 +39,8 @@ class ShiftAndFlip:
 
     Example:
 
+    >>> from keras_mg.datasets import ShiftAndFlip
+    >>> import numpy as np
     >>> augmentation = ShiftAndFlip(shift=1, flip=False, fill=7)
     >>> image = np.arange(1, 5, dtype="uint8").reshape(1, 2, 2, 1)
     >>> down_right = np.array([2]), np.array([1])  # of 0..2, where 1 is not moved

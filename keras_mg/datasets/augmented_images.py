@@ -78,7 +78,7 @@ class AugmentedImages(keras.utils.PyDataset):
     Example:
 
     >>> from keras_mg.applications import resnet
-    >>> from keras_mg.datasets.images import load_images
+    >>> from keras_mg.datasets import AugmentedImages, load_images
     >>> normalise = resnet.preprocess_input
     >>> data = AugmentedImages(load_images("digits"), normalise, data_format="channels_last")
     >>> x, y = data[0]

@@ -103,7 +103,7 @@ class Canvases:
 
     Example:
 
-    >>> from keras_mg.datasets.mnist_digits import load_mnist_digits
+    >>> from keras_mg.datasets import Canvases, load_mnist_digits
     >>> canvases = Canvases("seg", load_mnist_digits("embedded")["test"], "test")
     >>> image, target = canvases[7]
     >>> image.shape, str(image.dtype), target.shape, str(target.dtype)

@@ -45,6 +45,7 @@ def cluttered_mnist_builder() -> type:
 
     Example:
 
+    >>> from keras_mg.datasets.cluttered_mnist_builder import cluttered_mnist_builder
     >>> builder = cluttered_mnist_builder()
     >>> builder.name, [config.name for config in builder.BUILDER_CONFIGS]
     ('cluttered_mnist', ['seg', 'spt', 'rot', 'sca', 'tra', 'aff'])

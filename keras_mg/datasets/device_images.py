@@ -66,7 +66,7 @@ class DeviceImages(AugmentedImages):
     Example:
 
     >>> from keras_mg.applications import resnet
-    >>> from keras_mg.datasets.images import load_images
+    >>> from keras_mg.datasets import DeviceImages, load_images
     >>> normalise = resnet.preprocess_input
     >>> data = DeviceImages(load_images("digits"), normalise, data_format="channels_last")
     >>> x, y = data[0]

@@ -34,6 +34,8 @@ def rotate(image, angle: float) -> np.ndarray:
 
     Example:
 
+    >>> from keras_mg.datasets.digit_operations import rotate
+    >>> import numpy as np
     >>> rotate(np.array([[1.0, 2.0], [3.0, 4.0]]), np.pi / 2).tolist()
     [[2.0, 4.0], [1.0, 3.0]]
     """
@@ -70,6 +72,8 @@ def shear(image, angle: float, axis: int) -> np.ndarray:
 
     Example:
 
+    >>> from keras_mg.datasets.digit_operations import shear
+    >>> import numpy as np
     >>> shear(np.array([[1.0, 2.0], [3.0, 4.0]]), np.pi / 4, axis=0).tolist()
     [[1.0, 3.0], [2.0, 4.0]]
     """
@@ -110,6 +114,8 @@ def scale(image, side: int) -> np.ndarray:
 
     Example:
 
+    >>> from keras_mg.datasets.digit_operations import scale
+    >>> import numpy as np
     >>> scale(np.array([[0.0, 2.0], [4.0, 6.0]]), 3).tolist()
     [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]
     >>> scale(np.array([[0.0, 2.0], [4.0, 6.0]]), 1).tolist()
@@ -135,6 +141,7 @@ def centre(side: int, canvas: int = 64) -> int:
 
     Example:
 
+    >>> from keras_mg.datasets.digit_operations import centre
     >>> centre(28, 64), centre(64, 64)
     (17, 0)
     """

@@ -53,6 +53,7 @@ def load_digits() -> Digits:
 
     Example:
 
+    >>> from keras_mg.datasets import load_digits
     >>> load_digits().images.shape
     (1797, 8, 8)
     """
@@ -83,6 +84,7 @@ def split_digits(digits: Digits | None = None, seed: int = 0) -> dict[str, Digit
 
     Example:
 
+    >>> from keras_mg.datasets import split_digits
     >>> {name: len(part.labels) for name, part in split_digits().items()}
     {'train': 1168, 'validation': 179, 'test': 450}
     """
@@ -301,6 +303,7 @@ class ScatteredDigits(keras.utils.PyDataset):
 
     Example:
 
+    >>> from keras_mg.datasets import ScatteredDigits
     >>> data = ScatteredDigits("train", canvases=100, batch_size=8, data_format="channels_last")
     >>> x, y = data[0]
     >>> x.shape, y.shape, len(data)

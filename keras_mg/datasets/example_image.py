@@ -17,6 +17,7 @@ def example_image() -> np.ndarray:
 
     Example:
 
+    >>> from keras_mg.datasets import example_image
     >>> example_image().shape
     (32, 32, 3)
     """

@@ -45,6 +45,7 @@ class ImageFolder:
 
     Example:
 
+    >>> from keras_mg.datasets import ImageFolder
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image

@@ -123,6 +123,7 @@ def load_images(
 
     Example:
 
+    >>> from keras_mg.datasets import load_images
     >>> images, labels = load_images("digits", "test")
     >>> images.shape, str(images.dtype), labels.shape
     ((450, 32, 32, 3), 'uint8', (450,))
@@ -170,6 +171,7 @@ def split_validation(
 
     Example:
 
+    >>> from keras_mg.datasets import load_images, split_validation
     >>> train, validation = split_validation(load_images("digits"), 0.1)
     >>> len(train.labels), len(validation.labels)
     (1211, 136)

@@ -39,6 +39,8 @@ def apply_layers(
 
     Example:
 
+    >>> from keras_mg.datasets import LAYERS, apply_layers
+    >>> import numpy as np
     >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(4, dtype="float32")
     >>> x, y = apply_layers([LAYERS["mix_up"]], images, labels, [0, 1])
     >>> x.shape, y.sum(1).round(4).tolist()

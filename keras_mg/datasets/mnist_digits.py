@@ -55,6 +55,7 @@ def load_mnist_digits(
 
     Example:
 
+    >>> from keras_mg.datasets import load_mnist_digits
     >>> digits = load_mnist_digits("embedded")
     >>> {name: part.images.shape for name, part in digits.items()}
     {'train': (1168, 28, 28), 'validation': (179, 28, 28), 'test': (450, 28, 28)}

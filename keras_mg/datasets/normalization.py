@@ -25,6 +25,8 @@ class Normalizer:
 
     Example:
 
+    >>> from keras_mg.datasets import Normalizer
+    >>> import numpy as np
     >>> normalizer = Normalizer([1.0, 2.0], [1.0, 4.0])
     >>> normalizer(np.array([[[3, 4]]], "uint8"), data_format="channels_last").tolist()
     [[[2.0, 0.5]]]
@@ -105,6 +107,8 @@ class ChannelStatistics:
 
     Example:
 
+    >>> from keras_mg.datasets import ChannelStatistics
+    >>> import numpy as np
     >>> normalizer = ChannelStatistics((10.0,), (2.0,)).fit(np.zeros((1, 4, 4, 1), "uint8"))
     >>> float(normalizer(np.full((4, 4, 1), 14.0), data_format="channels_last")[0, 0, 0])
     2.0
@@ -126,6 +130,8 @@ class MeanImage:
 
     Example:
 
+    >>> from keras_mg.datasets import MeanImage
+    >>> import numpy as np
     >>> images = np.array([0, 4, 2, 10], "uint8").reshape(2, 2, 1, 1)  # two images of two pixels
     >>> normalizer = MeanImage().fit(images)
     >>> normalizer.mean[:, 0, 0].tolist(), round(float(normalizer.std), 4)

@@ -33,6 +33,8 @@ class ColorJitter:
 
     Example:
 
+    >>> from keras_mg.datasets import ColorJitter
+    >>> import numpy as np
     >>> image = np.full((2, 2, 3), 100, "float32")
     >>> bright = ColorJitter(0.4, 0, 0)(image, np.random.default_rng(0))
     >>> bool((60 <= bright).all() and (bright <= 140).all())
@@ -83,6 +85,8 @@ class PCALighting:
 
     Example:
 
+    >>> from keras_mg.datasets import PCALighting
+    >>> import numpy as np
     >>> image = np.zeros((2, 2, 3), "float32")
     >>> PCALighting(0.0)(image, np.random.default_rng(0)).tolist() == image.tolist()
     True
@@ -119,6 +123,8 @@ class HSLJitter:
 
     Example:
 
+    >>> from keras_mg.datasets import HSLJitter
+    >>> import numpy as np
     >>> image = np.full((1, 1, 3), 128, "float32")
     >>> grey = HSLJitter(36, 0, 50)(image, np.random.default_rng(0))[0, 0]
     >>> bool(78 <= grey[0] <= 178), bool(np.ptp(grey) < 0.01)

@@ -34,6 +34,8 @@ class RandomAreaCrop:
 
     Example:
 
+    >>> from keras_mg.datasets import RandomAreaCrop
+    >>> import numpy as np
     >>> crop = RandomAreaCrop(size=8)
     >>> top, left, height, width = crop.draw(np.random.default_rng(0), 30, 40)
     >>> 0 <= top <= 30 - height, 0 <= left <= 40 - width
@@ -173,6 +175,7 @@ class CenterCrop:
 
     Example:
 
+    >>> from keras_mg.datasets import CenterCrop
     >>> from PIL import Image
     >>> CenterCrop(2, 4)(Image.new("RGB", (8, 16), (1, 2, 3))).shape
     (2, 2, 3)
@@ -212,6 +215,7 @@ class TenCrops(CenterCrop):
 
     Example:
 
+    >>> from keras_mg.datasets import TenCrops
     >>> from PIL import Image
     >>> TenCrops(2, 4)(Image.new("RGB", (8, 16), (1, 2, 3))).shape
     (10, 2, 2, 3)

@@ -41,6 +41,8 @@ class ScaleAndCrop:
 
     Example:
 
+    >>> from keras_mg.datasets import ScaleAndCrop
+    >>> import numpy as np
     >>> crops = ScaleAndCrop(scaled=3, offsets=(1, 1), flip=False)
     >>> image = np.array([[0.0, 2.0], [4.0, 6.0]], "float32").reshape(1, 2, 2, 1)
     >>> crops(image, *crops.draw(np.random.default_rng(0), 1))[0, :, :, 0].tolist()

@@ -43,6 +43,8 @@ class Whitener:
 
     Example:
 
+    >>> from keras_mg.datasets import ContrastAndZCA
+    >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 256, (500, 2, 2, 3), "uint8")
     >>> whitener = ContrastAndZCA("bgr").fit(images)
     >>> y = whitener(images, data_format="channels_last")

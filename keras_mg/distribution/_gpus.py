@@ -26,6 +26,7 @@ def local_number(machines: Sequence[str], number: int) -> int:
         number: of the process.
 
     Example:
+        >>> from keras_mg.distribution._gpus import local_number
         >>> local_number(["a", "b", "a", "b"], 3)
         1
     """

@@ -46,6 +46,7 @@ def says_lost(error: RuntimeError) -> bool:
         error: what a function of `torch.distributed` raised.
 
     Example:
+        >>> from keras_mg.distribution.collectives import says_lost
         >>> says_lost(RuntimeError("Timed out waiting 8000ms for recv operation to complete"))
         True
         >>> says_lost(RuntimeError("Invalid scalar type"))

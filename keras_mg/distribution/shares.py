@@ -30,6 +30,7 @@ class Share(NamedTuple):
 def part_of(rows: int, number: int, of: int) -> tuple[int, int]:
     """Begin and end of a process's rows of a batch: they lie side by side, the larger parts first.
 
+    >>> from keras_mg.distribution.shares import part_of
     >>> [part_of(5, number, of=2) for number in (0, 1)]
     [(0, 3), (3, 5)]
     """

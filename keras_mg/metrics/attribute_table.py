@@ -14,6 +14,7 @@ class AttributeTable:
 
     Example:
 
+    >>> from keras_mg.metrics import AttributeTable
     >>> table = AttributeTable(["round", "red"])
     >>> table.update([[1, 0], [1, 1], [0, 0]], [[0.9, 0.2], [0.1, 0.8], [0.7, 0.1]])
     >>> [(row["attribute"], row["f1"]) for row in table.rows()]  # the best first

@@ -42,6 +42,7 @@ class MeanIU(keras.metrics.Metric):
 
     Example:
 
+    >>> from keras_mg.metrics import MeanIU
     >>> metric = MeanIU(data_format="channels_last")
     >>> y_true = [[[1.0, 0.0], [1.0, 0.0]]]  # one row of two pixels, two maps
     >>> y_pred = [[[0.9, 0.1], [0.2, 0.8]]]

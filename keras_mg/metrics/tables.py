@@ -17,6 +17,7 @@ class ClassTable:
 
     Example:
 
+    >>> from keras_mg.metrics import ClassTable
     >>> table = ClassTable(3)
     >>> table.update([0, 1, 1], [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.5, 0.3, 0.2]])
     >>> table.confusion_matrix.tolist()  # rows are true, columns predicted
@@ -93,6 +94,8 @@ class MapTable:
 
     Example:
 
+    >>> from keras_mg.metrics import MapTable
+    >>> import numpy as np
     >>> table = MapTable()
     >>> true = np.array([[[[1, 0], [1, 0]]]])  # an image of two pixels, of two maps
     >>> table.update(true, np.array([[[[0.9, 0.1], [0.2, 0.8]]]]))

@@ -38,6 +38,7 @@ class Attributes:
 
     Example:
 
+    >>> from keras_mg.recipes import Attributes
     >>> splits = Attributes("embedded", size=32).open(batch_size=8)
     >>> splits.sizes, splits.classes, splits.train[0][1].shape
     ({'train': 1212, 'validation': 135, 'test': 450}, 10, (8, 10))

@@ -37,6 +37,7 @@ class ClutteredMNIST:
 
     Example:
 
+    >>> from keras_mg.recipes import ClutteredMNIST
     >>> data = ClutteredMNIST("rot", steps_per_epoch=3, kind="embedded", evaluated=20)
     >>> data.open(batch_size=4).sizes
     {'train': 12, 'validation': 20, 'test': 20}

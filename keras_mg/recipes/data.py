@@ -62,6 +62,8 @@ class LabelledImages:
 
     Example:
 
+    >>> from keras_mg.datasets import ChannelStatistics
+    >>> from keras_mg.recipes import LabelledImages
     >>> data = LabelledImages("digits", ChannelStatistics((120.0,) * 3, (60.0,) * 3))
     >>> splits = data.open(batch_size=32, validation_fraction=0.1)
     >>> splits.sizes
@@ -183,6 +185,7 @@ class DigitCanvases:
 
     Example:
 
+    >>> from keras_mg.recipes import DigitCanvases
     >>> DigitCanvases(steps_per_epoch=3, validation=8, test=20).open(batch_size=4).sizes
     {'train': 12, 'validation': 8, 'test': 20}
     """

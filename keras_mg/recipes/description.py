@@ -17,7 +17,7 @@ def describe(recipe: Recipe) -> str:
 
     Example:
 
-    >>> from keras_mg.recipes import get_recipe
+    >>> from keras_mg.recipes import describe, get_recipe
     >>> print(describe(get_recipe("resnet20-cifar10")))
     resnet20-cifar10
       network    ResNet20(classes=10), 271,886 trainable parameters

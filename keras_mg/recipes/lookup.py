@@ -28,6 +28,7 @@ def list_recipes(pattern: str = "*") -> list[str]:
 
     Example:
 
+    >>> from keras_mg.recipes import list_recipes
     >>> list_recipes("mgnet-cifar*")
     ['mgnet-cifar10', 'mgnet-cifar100']
     """
@@ -47,6 +48,7 @@ def get_recipe(name: str) -> Recipe:
 
     Example:
 
+    >>> from keras_mg.recipes import get_recipe
     >>> get_recipe("mgnet-cifar100").epochs
     300
     """

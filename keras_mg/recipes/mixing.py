@@ -38,7 +38,7 @@ def with_layers(recipe: Recipe, names: Sequence[str]) -> Recipe:
 
     Example:
 
-    >>> from keras_mg.recipes import get_recipe
+    >>> from keras_mg.recipes import get_recipe, with_layers
     >>> with_layers(get_recipe("mgnet-cifar10"), ["mix_up"]).differs
     ('training images also go through mix_up of Keras',)
     """

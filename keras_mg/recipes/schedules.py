@@ -26,6 +26,7 @@ class StepDecay:
 
     Example:
 
+    >>> from keras_mg.recipes import StepDecay
     >>> rate = StepDecay(0.1, drops=(2,), factor=0.1).rate(steps_per_epoch=10, epochs=3)
     >>> [round(float(rate(step)), 3) for step in (0, 19, 20, 29)]
     [0.1, 0.1, 0.01, 0.01]
@@ -108,6 +109,7 @@ class GeometricDecay:
 
     Example:
 
+    >>> from keras_mg.recipes import GeometricDecay
     >>> rate = GeometricDecay(0.1, 0.001).rate(steps_per_epoch=10, epochs=3)
     >>> [round(float(rate(step)), 4) for step in (0, 9, 10, 20, 29)]
     [0.1, 0.1, 0.01, 0.001, 0.001]
@@ -147,6 +149,7 @@ class WarmUpCosine:
 
     Example:
 
+    >>> from keras_mg.recipes import WarmUpCosine
     >>> rate = WarmUpCosine(0.01, warmup=0.05).rate(steps_per_epoch=100, epochs=10)
     >>> [round(float(rate(step)), 4) for step in (0, 25, 50, 525, 1000)]
     [0.0, 0.005, 0.01, 0.005, 0.0]

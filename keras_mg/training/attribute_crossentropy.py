@@ -30,6 +30,7 @@ class AttributeCrossentropy(keras.losses.Loss):
 
     Example:
 
+    >>> from keras_mg.training import AttributeCrossentropy
     >>> loss = AttributeCrossentropy([1, 3], [3, 1])
     >>> loss.weights.tolist()
     [0.75, 0.25]

@@ -20,6 +20,8 @@ class AverageStatistics(keras.callbacks.Callback):
 
     Example:
 
+    >>> from keras_mg.training import AverageStatistics
+    >>> import keras
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
     >>> model.compile("sgd", "mse")
     >>> x = keras.ops.convert_to_tensor([[0.0], [2.0], [6.0], [8.0]])

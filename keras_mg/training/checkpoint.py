@@ -73,15 +73,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     Example:
 
+    >>> from keras_mg.training import Checkpoint
+    >>> import keras
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile("adam", "mse")
-    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> x, y = keras.ops.ones((8, 2)), keras.ops.ones((8, 1))
     >>> for epochs in (1, 3):  # the second time as after an interruption
     ...     checkpoint = Checkpoint("checkpoints-of-the-example")
-    ...     history = model.fit(
-    ...         *(x, y), epochs=epochs, verbose=0, callbacks=[checkpoint],
-    ...         initial_epoch=checkpoint.saved_epoch,
-    ...     )
+    ...     runs = {"epochs": epochs, "initial_epoch": checkpoint.saved_epoch}
+    ...     history = model.fit(x, y, verbose=0, callbacks=[checkpoint], **runs)
     ...     print(checkpoint.saved_epoch, history.epoch)
     0 [0]
     1 [0, 1, 2]

@@ -46,10 +46,12 @@ class CoupledSGD(keras.optimizers.SGD):
 
     Example:
 
+    >>> from keras_mg.training import CoupledSGD
+    >>> import keras
     >>> w = keras.Variable([1.0])
     >>> optimizer = CoupledSGD(0.5, momentum=0.9, weight_decay=0.1)
-    >>> optimizer.apply([ops.ones((1,))], [w])
-    >>> [round(float(x), 6) for x in ops.convert_to_numpy(w)]  # 1 - 0.5 * (1 + 0.1 * 1)
+    >>> optimizer.apply([keras.ops.ones((1,))], [w])
+    >>> [round(float(x), 6) for x in keras.ops.convert_to_numpy(w)]  # 1 - 0.5 * (1 + 0.1 * 1)
     [0.45]
 
     Reference:

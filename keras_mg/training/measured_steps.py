@@ -31,6 +31,7 @@ def forget_measured_steps(home: str | os.PathLike[str] | None = None) -> None:
         OSError: the file cannot be removed.
 
     Example:
+        >>> from keras_mg.training import forget_measured_steps
         >>> forget_measured_steps("keras-home-of-the-example")
     """
     path(home).unlink(missing_ok=True)

@@ -16,7 +16,8 @@ class RestartVelocity(keras.callbacks.Callback):
 
     Example:
 
-    >>> from keras_mg.training.coupled_sgd import CoupledSGD
+    >>> from keras_mg.training import CoupledSGD, RestartVelocity
+    >>> import keras
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile(CoupledSGD(0.1, momentum=0.9), "mse")
     >>> x, y = keras.ops.ones((4, 2)), keras.ops.ones((4, 1))

@@ -25,6 +25,7 @@ def rolling_mean(values, window: int) -> np.ndarray:
 
     Example:
 
+    >>> from keras_mg.visualization.history import rolling_mean
     >>> rolling_mean([1.0, 3.0, 5.0, 7.0], window=3).tolist()
     [1.0, 2.0, 3.0, 5.0]
     """
@@ -64,6 +65,7 @@ def plot_history(
 
     Example:
 
+    >>> from keras_mg.visualization import plot_history
     >>> history = {"loss": [2.0, 1.0], "val_loss": [2.5, 1.5]}
     >>> plot_history("curves-of-the-example.png", history).name
     'curves-of-the-example.png'

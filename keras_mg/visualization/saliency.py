@@ -61,6 +61,8 @@ def find_points(output, level: float = LEVEL) -> np.ndarray | None:
 
     Example:
 
+    >>> from keras_mg.visualization import find_points
+    >>> import numpy as np
     >>> output = np.zeros((8, 8))
     >>> output[2:7, 3:6] = 1
     >>> points = find_points(output)
@@ -129,6 +131,8 @@ def occlusion_saliency(
 
     Example:
 
+    >>> from keras_mg.visualization import occlusion_saliency
+    >>> import keras, numpy as np
     >>> image = np.zeros((16, 16), "float32")
     >>> image[4:9, 5:12] = 1
     >>> itself = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Identity()])
@@ -206,6 +210,8 @@ def gradient_saliency(
 
     Example:
 
+    >>> from keras_mg.visualization import gradient_saliency
+    >>> import keras, numpy as np
     >>> image = np.zeros((16, 16), "float32")
     >>> image[4:9, 5:12] = 1
     >>> double = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Rescaling(2.0)])
@@ -256,6 +262,8 @@ def write_saliency(
 
     Example:
 
+    >>> from keras_mg.visualization import occlusion_saliency, write_saliency
+    >>> import keras, numpy as np
     >>> image = np.pad(np.ones((4, 4), "float32"), 4)
     >>> itself = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Identity()])
     >>> write_saliency("occluded.h5", {7: occlusion_saliency(itself, image)}).name

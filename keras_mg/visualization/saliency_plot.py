@@ -38,6 +38,7 @@ def colour_saliency(saliency, image, hue: float) -> np.ndarray:
 
     Example:
 
+    >>> from keras_mg.visualization.saliency_plot import colour_saliency
     >>> colour_saliency([[0.0, 0.0, 4.0]], [[0.0, 1.0, 0.0]], hue=0.0).tolist()
     [[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]
     """
@@ -94,7 +95,8 @@ def plot_saliency(
 
     Example:
 
-    >>> from keras_mg.visualization.saliency import Saliency, find_points
+    >>> from keras_mg.visualization import Saliency, find_points, plot_saliency
+    >>> import numpy as np
     >>> image = np.pad(np.ones((4, 4), "float32"), 4)
     >>> found = Saliency(find_points(image), image[None].repeat(7, 0), image[None], image[None])
     >>> plot_saliency("saliency.png", {"a network": found}).name

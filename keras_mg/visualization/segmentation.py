@@ -64,7 +64,8 @@ def plot_segmentation(
 
     Example:
 
-    >>> from keras_mg.datasets.digits import ScatteredDigits
+    >>> from keras_mg.datasets import ScatteredDigits
+    >>> from keras_mg.visualization import plot_segmentation
     >>> x, y = ScatteredDigits("test", 4, batch_size=4, data_format="channels_last")[0]
     >>> plot_segmentation("example.png", x, y, y, data_format="channels_last").name
     'example.png'

@@ -48,6 +48,7 @@ def plot_transformation(
     Example:
 
     >>> from keras_mg.datasets import Canvases, load_mnist_digits
+    >>> from keras_mg.visualization import plot_transformation
     >>> canvases = Canvases("rot", load_mnist_digits("embedded")["test"], "test")
     >>> x, y = zip(*(canvases[i] for i in range(4)))
     >>> plot_transformation("rot.png", x, y, y, data_format="channels_last").name

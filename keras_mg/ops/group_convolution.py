@@ -208,6 +208,7 @@ def group_convolution(x, weight, bias, strides: int, padding: int, groups: int):
         return grouped(x, weight, bias, strides, padding, groups)
     if strides > 1 and _crashes_in_onednn(x, weight, padding):
         x, strides = x[:, :, ::strides, ::strides], 1
+        x = x.contiguous(memory_format=torch.channels_last)
     inputs, outputs = weight.shape[1], weight.shape[0] // groups
     name = choose_formulation(x.device.type, groups, inputs, outputs).name
     if name == FASTEST:
@@ -222,8 +223,6 @@ def _crashes_in_onednn(x, weight, padding: int) -> bool:
         and x.shape[1] < _ONEDNN_CHANNELS  # also where all groups are convolved as one
         and weight.shape[2] == weight.shape[3] == 1
         and x.device.type == "cpu"
-        and torch.is_grad_enabled()
-        and weight.requires_grad
     )
 
 

@@ -20,7 +20,7 @@ pytestmark = [
 
 SAMPLES = 8
 # Tracing takes seconds: the others are run with `-m slow`.
-QUICK = ("multigrid_residual", "seg_unet", "igc_imagenet_m", "mgnet_shared", "resnet_bn_after_add")
+QUICK = ("igc_imagenet_m", "mgnet_shared", "resnet_bn_after_add")
 
 trunk = partial(zoo.MgNet, (1, 2), (4, 6), include_top=False, input_shape=(8, 12, 3))
 OPTIONS = {

@@ -95,8 +95,7 @@ def train(build, remat, jit_compile):
 
 # Tracing takes seconds, whatever the size of the model.
 SCENARIOS = [(name, False) for name in NETWORKS] + [
-    (name, True) if name in ("dropout", "nested") else pytest.param(name, True, marks=slow)
-    for name in NETWORKS
+    (name, True) if name == "dropout" else pytest.param(name, True, marks=slow) for name in NETWORKS
 ]
 
 

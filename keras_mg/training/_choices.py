@@ -111,7 +111,8 @@ class Choices:
             if choice.is_due:
                 self._apply(choice, key, self._ask(key, choice, args))
             compiled, others = choice.compiled, choice.busy
-            tried = choice.phase is Phase.TRIED and not others
+            phase = choice.phase
+            tried = phase is Phase.TRIED and not others
             choice.busy = choice.busy or tried
         if others:  # in another thread, a step of the trial goes on
             return step(None, args)
@@ -119,11 +120,15 @@ class Choices:
             steps = self.model._steps() if compiled else None
             had_graph = steps is not None and steps.has_graph(key[0], args[0])
             result, seconds = self._timed(steps, step, args)
-        finally:
+        except BaseException:
             if tried:
                 choice.busy = False
+            raise
         with _lock:
-            if choice.phase is Phase.SETTLED:
+            # Together with the note: a step begun in between would run in the form of this one.
+            if tried:
+                choice.busy = False
+            if choice.phase is not phase:  # in another thread, the trial has begun meanwhile
                 return result
             failed = compiled and (steps is None or steps.failed)
             found = choice.note(seconds, had_graph, failed)

@@ -178,8 +178,7 @@ def test_partial_batches_stay_eager_and_threads_predict_the_same(clock):
     assert len(results) == 3 * SETTLES_AFTER
     for result in results:
         np.testing.assert_allclose(result, wanted[:ROWS], rtol=0, atol=1e-6)
-    # On which form is open: the threads move one clock.
-    assert choice_of(model, "predict").phase is Phase.SETTLED
+    assert choice_of(model, "predict").settled_on
     np.testing.assert_allclose(model.predict(x, batch_size=ROWS, verbose=0), wanted, atol=1e-6)
     partial = model._choices.choices["predict", (3, 8, 8, 3)]
     assert partial.done == 1

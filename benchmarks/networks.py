@@ -104,6 +104,15 @@ NETWORKS = {
             maps=True,
         ),
         # So small that nearly all of its time is Python's and the dispatcher's.
+        Network(
+            "ResNet20",
+            lambda: keras_mg.applications.ResNet20(classifier_activation=None),
+            twins.ResNet20,
+            (32, 32, 3),
+            10,
+            batch=32,
+            gpu_batch=512,
+        ),
         Network("tiny", _tiny, _tiny_twin, (8, 8, 3), 10, batch=2, gpu_batch=2),
     )
 }

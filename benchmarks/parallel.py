@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-# Images per process: the tiny network's steps are nearly all Python and waiting, MgNet's are not.
-CASES = {"MgNet": 8, "tiny": 8}
-STEPS = {"MgNet": 20, "tiny": 200}  # of an epoch
+# Images per process: the tiny network's steps are nearly all Python and waiting, ResNet20's are not.
+CASES = {"ResNet20": 32, "tiny": 8}
+STEPS = {"ResNet20": 20, "tiny": 200}  # of an epoch
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,9 +41,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--processes", type=int, default=2, help="default: 2")
     p.add_argument("--networks", nargs="+", default=list(CASES), help=f"default: {[*CASES]}")
-    p.add_argument("--batch", type=int, help="images per process (default: 8)")
+    p.add_argument("--batch", type=int, help="images per process (default: 32 of ResNet20, 8 of tiny)")
     p.add_argument("--rounds", type=int, default=9, help="default: 9")
-    p.add_argument("--steps", type=int, help="of an epoch (default: 200 of tiny, 20 of MgNet)")
+    p.add_argument("--steps", type=int, help="of an epoch (default: 200 of tiny, 20 of ResNet20)")
     p.add_argument(
         "--modes", nargs="+", choices=("eager", "compiled"), default=["eager", "compiled"]
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-# Images per process: the tiny network's steps are nearly all Python and waiting, ResNet20's are not.
+# Images per process: of the tiny network's steps nearly all is Python and waiting.
 CASES = {"ResNet20": 32, "tiny": 8}
 STEPS = {"ResNet20": 20, "tiny": 200}  # of an epoch
 
@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--processes", type=int, default=2, help="default: 2")
     p.add_argument("--networks", nargs="+", default=list(CASES), help=f"default: {[*CASES]}")
-    p.add_argument("--batch", type=int, help="images per process (default: 32 of ResNet20, 8 of tiny)")
+    p.add_argument(
+        "--batch", type=int, help="images per process (default: 32 of ResNet20, 8 of tiny)"
+    )
     p.add_argument("--rounds", type=int, default=9, help="default: 9")
     p.add_argument("--steps", type=int, help="of an epoch (default: 200 of tiny, 20 of ResNet20)")
     p.add_argument(

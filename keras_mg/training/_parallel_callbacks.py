@@ -11,7 +11,7 @@ from keras_mg.distribution.processes import process_id
 from keras_mg.training.scalars_to_tensorboard import ScalarsToTensorBoard
 
 if TYPE_CHECKING:
-    from keras_mg.training._parallel import Run
+    from keras_mg.training._parallel_run import Run
 
 # Those that write, which the first process alone does.
 WRITERS = (

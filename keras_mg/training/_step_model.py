@@ -14,7 +14,7 @@ from keras_mg.training._processes import check_processes
 
 if TYPE_CHECKING:
     from keras_mg.training._choices import Choices
-    from keras_mg.training._parallel import Run
+    from keras_mg.training._parallel_run import Run
 
 
 class StepModel(keras.Model):

@@ -12,6 +12,7 @@ from keras_mg import deployment, layers
 from keras_mg.deployment import Deployed
 from keras_mg.layers.folding import fold_norm
 from keras_mg.training import model as training_model
+from tests.support.deployed import array, check_deployed, difference, images, norms_left, shake
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -24,36 +25,6 @@ NETWORKS = {
     "MgNet": lambda: applications.MgNet(filters=8, classes=5, **LOGITS),
     "SegPMG": lambda: applications.SegPMG(3, filters=(8, 8, 4, 4), **LOGITS),
 }
-
-
-def array(value):
-    return keras.ops.convert_to_numpy(value)
-
-
-def shake(model, seed=0):
-    """Give batch norms and biases values that a forgotten one would show."""
-    generator = np.random.default_rng(seed)
-    for variable in model.weights:
-        name = variable.path.split("/")[-1]
-        if name in ("gamma", "moving_variance"):
-            variable.assign(generator.uniform(0.8, 1.2, variable.shape))
-        elif name in ("beta", "moving_mean", "bias"):
-            variable.assign(generator.normal(0, 0.2, variable.shape))
-    return model
-
-
-def images(model, count=2):
-    shape = [s or 16 for s in model.input_shape[1:]]
-    return np.random.default_rng(1).normal(size=(count, *shape)).astype("float32")
-
-
-def difference(one, other):
-    """The largest one, relative; of lists of outputs too."""
-    one, other = (
-        np.concatenate([array(x).astype("float32").ravel() for x in keras.tree.flatten(outputs)])
-        for outputs in (one, other)
-    )
-    return np.abs(one - other).max() / np.abs(one).max()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -199,27 +170,6 @@ class Holder(keras.layers.Layer):
         return keras.ops.concatenate([self.inner(x, training=training), x], -1)
 
 
-def check_deployed(model, tmp_path, tolerance=1e-5, **custom_objects):
-    """Equal outputs, also of the loaded file and deployed once more, from a model left alone."""
-    x = images(model)
-    before = model(x)
-    deployed = keras_mg.deploy(model)
-    deployed.save(tmp_path / "deployed.keras")
-    loaded = keras.saving.load_model(tmp_path / "deployed.keras", custom_objects=custom_objects)
-    after = deployed(x)
-    assert difference(before, after) <= tolerance
-    assert difference(after, loaded(x)) <= 1e-6
-    assert difference(after, keras_mg.deploy(loaded)(x)) <= 1e-6
-    assert difference(before, model(x)) == 0
-    assert [layer.name for layer in deployed.layers] == [layer.name for layer in model.layers]
-    return deployed
-
-
-def norms_left(model):
-    """The names of the layers that hold a batch norm."""
-    return [layer.name for layer in model.layers if any("gamma" in w.name for w in layer.weights)]
-
-
 @pytest.mark.parametrize("name", ["IGC_L100M2", "SegPMG"])
 def test_a_deployed_model_is_deployed_to_an_equal_one(name):
     once = keras_mg.deploy(shake(NETWORKS[name]()))
@@ -343,129 +293,3 @@ def test_a_unit_called_in_training_mode_is_deployed_for_inference():
     inferred = shake(keras.Model(image, unit(image)))
     x = images(inferred)
     assert difference(inferred(x), keras_mg.deploy(trained)(x)) <= 1e-5
-
-
-def convolution(filters=6, **kwargs):
-    kwargs = {"data_format": "channels_last", "name": "conv", **kwargs}
-    return keras.layers.Conv2D(filters, 3, **kwargs)
-
-
-def batch_norm(**kwargs):
-    return keras.layers.BatchNormalization(**{"name": "norm", **kwargs})
-
-
-def stock(conv=None, norm=None, wire=lambda image, conv, norm: norm(conv(image)), shape=(8, 8, 4)):
-    """The model of what `wire` makes of an image, a stock convolution and a batch norm."""
-    image = keras.Input(shape)
-    return shake(keras.Model(image, wire(image, conv or convolution(), norm or batch_norm())))
-
-
-def used_by_another_model(image, conv, norm):
-    x = conv(image)
-    keras.Model(image, keras.layers.ReLU()(x))
-    return norm(x)
-
-
-FOLDED = {
-    "plain": lambda: stock(),
-    "no bias": lambda: stock(convolution(use_bias=False)),
-    "no scale": lambda: stock(norm=batch_norm(scale=False)),
-    "no center": lambda: stock(norm=batch_norm(center=False)),
-    "strides": lambda: stock(convolution(strides=2, padding="same")),
-    "groups": lambda: stock(convolution(8, groups=2)),
-    "dilation": lambda: stock(convolution(dilation_rate=2)),
-    "positive axis": lambda: stock(norm=batch_norm(axis=3)),
-    "channels first": lambda: stock(
-        convolution(data_format="channels_first"), batch_norm(axis=1), shape=(4, 8, 8)
-    ),
-    "renorm": lambda: stock(norm=batch_norm(renorm=True)),
-    "before another layer": lambda: stock(wire=lambda i, c, n: keras.layers.ReLU()(n(c(i)))),
-    "inference mode": lambda: stock(wire=lambda i, c, n: n(c(i), training=False)),
-    "input by keyword": lambda: stock(wire=lambda i, c, n: n(inputs=c(inputs=i))),
-    "in another model too": lambda: stock(wire=used_by_another_model),
-    "sequential": lambda: shake(
-        keras.Sequential([keras.Input((8, 8, 4)), convolution(), batch_norm()])
-    ),
-}
-
-
-@pytest.mark.parametrize("case", FOLDED)
-def test_a_stock_norm_is_folded(tmp_path, case):
-    model = FOLDED[case]()
-    deployed = check_deployed(model, tmp_path)
-    assert type(deployed.get_layer("norm")) is keras.layers.Identity
-    assert sorted(w.name for w in deployed.weights) == ["bias", "kernel"]
-
-
-class OwnConv2D(keras.layers.Conv2D):
-    def call(self, inputs):
-        return -super().call(inputs)
-
-
-class OwnBatchNormalization(keras.layers.BatchNormalization):
-    def call(self, inputs, training=None, mask=None):
-        return -super().call(inputs, training, mask)
-
-
-DATA_FORMAT = {"data_format": "channels_last"}
-KEPT = {
-    "activation": lambda: stock(convolution(activation="relu")),
-    "other axis": lambda: stock(norm=batch_norm(axis=1)),
-    "other axis, channels first": lambda: stock(
-        convolution(data_format="channels_first"), shape=(4, 8, 8)
-    ),
-    "two consumers": lambda: stock(wire=lambda i, c, n: (x := c(i)) + n(x)),
-    "convolution is an output": lambda: stock(wire=lambda i, c, n: [(x := c(i)), n(x)]),
-    "shared convolution": lambda: stock(convolution(4), wire=lambda i, c, n: n(c(c(i)))),
-    "shared convolution, two norms": lambda: stock(
-        wire=lambda i, c, n: [n(c(i)), keras.layers.BatchNormalization()(c(-i))]
-    ),
-    "shared norm": lambda: stock(wire=lambda i, c, n: n(n(c(i)))),
-    "operation between": lambda: stock(wire=lambda i, c, n: n(keras.ops.tanh(c(i)))),
-    "no convolution": lambda: stock(wire=lambda i, c, n: n(i)),
-    "end of an inner model": lambda: stock(
-        wire=lambda i, c, n: n(keras.Sequential([keras.Input((8, 8, 4)), c])(i))
-    ),
-    "depthwise": lambda: stock(keras.layers.DepthwiseConv2D(3, **DATA_FORMAT)),
-    "transposed": lambda: stock(keras.layers.Conv2DTranspose(4, 3, **DATA_FORMAT)),
-    "own convolution": lambda: stock(OwnConv2D(4, 3, **DATA_FORMAT)),
-    "own norm": lambda: stock(norm=OwnBatchNormalization(name="norm")),
-    "activity of the convolution": lambda: stock(convolution(activity_regularizer="l2")),
-    "activity of the norm": lambda: stock(norm=batch_norm(activity_regularizer="l2")),
-    "LoRA": lambda: stock(convolution(lora_rank=1)),
-    "other dtype": lambda: stock(norm=batch_norm(dtype="float64")),
-}
-
-
-@pytest.mark.parametrize("case", KEPT)
-def test_a_stock_norm_is_kept(tmp_path, case):
-    if case == "other dtype" and keras.backend.backend() == "jax":
-        pytest.skip("jax has no float64 unless told so")
-    custom = {"OwnConv2D": OwnConv2D, "OwnBatchNormalization": OwnBatchNormalization}
-    deployed = check_deployed(KEPT[case](), tmp_path, **custom)
-    assert "norm" in norms_left(deployed)
-
-
-def test_a_stock_norm_called_in_training_mode_is_deployed_for_inference():
-    # Nothing of a deployed model is trainable, and a frozen batch norm uses its moving statistics.
-    for conv in (convolution(), convolution(activation="relu")):
-        norm = batch_norm()
-        trained = stock(conv, norm, wire=lambda i, c, n: n(c(i), training=True))
-        inferred = keras.Model(trained.input, norm(conv(trained.input), training=False))
-        x = images(inferred)
-        assert difference(inferred(x), keras_mg.deploy(trained)(x)) <= 1e-5
-
-
-def test_a_stock_norm_in_an_inner_model(tmp_path):
-    inner = stock(shape=(8, 8, 4))
-    image = keras.Input((8, 8, 4))
-    model = keras.Model(image, keras.layers.Add()([inner(image), inner(image * 2)]))
-    assert norms_left(check_deployed(model, tmp_path)) == []
-
-
-def test_a_stock_norm_in_mixed_precision(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = stock()
-    deployed = check_deployed(model, tmp_path, tolerance=2e-2)
-    assert norms_left(deployed) == []
-    assert deployed.output.dtype == "bfloat16"

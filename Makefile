@@ -31,11 +31,12 @@ demo: $(VENV)/.installed-data ## show what a trained multigrid network sees, the
 	@echo "Look at demo_output/shipped/segmentation.png while the same network is trained anew:"
 	$(BIN)/keras-mg train segment-digits --output-dir demo_output $(ARGS)
 
+# Neighbours stay in one process, which makes what they share once.
 test: lint ## check style and types, then run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-nightly: $(NIGHTLY)/.installed ## run the tests on the Keras of tomorrow (ARGS="tests/training")
-	OMP_NUM_THREADS=1 $(NIGHTLY)/bin/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(NIGHTLY)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: style ## check style and types
 	$(BIN)/mypy

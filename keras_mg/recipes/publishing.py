@@ -184,8 +184,8 @@ def command(recipe: Recipe, result: dict[str, Any]) -> str:
     words += [*changes, f"--seed {result['seed']}"]
     if result.get("validation_fraction") is not None:
         words.append(f"--validation-fraction {result['validation_fraction']:g}")
-    if result["jit_compile"] is True:
-        words.append("--compile")
+    if result["jit_compile"] != "auto":
+        words.append("--compile" if result["jit_compile"] else "--no-compile")
     return " ".join(words)
 
 

@@ -173,6 +173,7 @@ def train(
                     jit_compile=jit_compile,
                 )
                 _fit(recipe, model, data, folder, checkpoint, caught, verbose, more)
+                compiled = getattr(model, "trains_compiled", bool(model.jit_compile))
                 figures = model.evaluate(data.test, return_dict=True, verbose=0)
                 processes = _together.settings()
 
@@ -184,6 +185,7 @@ def train(
                         "resumed_after_epochs": resumed_after and resumed_after[0],
                         "resumed_after_steps": resumed_after and resumed_after[1],
                         "seconds": round(checkpoint.seconds, 1),
+                        "compiled_steps": compiled,
                         "versions": _runs.versions(),
                     }
                     # What says that the run is finished comes last, and what it would go on from

@@ -76,7 +76,7 @@ class Choices:
         if choice.phase is Phase.SETTLED:
             return step(self.model._steps() if choice.settled_on else None, args)
         if not self._takes_part(kind):
-            follows = kind != "train" and self._training_compiles()
+            follows = kind != "train" and self.training_compiles()
             return step(self.model._steps() if follows else None, args)
         return self._run_unsettled(key, choice, step, args)
 
@@ -88,7 +88,7 @@ class Choices:
                 return choice
             if self.on_cuda and not measured_steps.is_anew():
                 if not self._takes_part(key[0]):
-                    choice.settle(self._training_compiles())
+                    choice.settle(self.training_compiles())
                     return choice
                 self._apply(choice, key, self._agreed(self._on_a_gpu(key, args)))
             return self.choices.setdefault(key, choice)
@@ -102,7 +102,8 @@ class Choices:
         # Of what they test and predict, processes need not have as many batches.
         return kind == "train" and (shares.share is None or shares.share.is_even)
 
-    def _training_compiles(self) -> bool:
+    def training_compiles(self) -> bool:
+        """Whether training steps are compiled ones, as far as it is settled."""
         settled = [c.settled_on for (kind, _), c in self.choices.items() if kind == "train"]
         return any(settled) if settled else self.on_cuda
 

@@ -85,6 +85,15 @@ class StepModel(keras.Model):
             self._compiled_steps = steps
         return None if self._compiled_steps.failed else self._compiled_steps
 
+    @property
+    def trains_compiled(self) -> bool:
+        """Whether the training steps run compiled: chosen by `jit_compile`, or measured by it."""
+        if not is_torch():
+            return bool(self.jit_compile)
+        if self._choices is not None and not self._choices.training_compiles():
+            return False
+        return self._compiled_steps is not None and not self._compiled_steps.failed
+
     def _run_step(self, kind: str, step, args):
         """What `step` gives, called with the compiled steps, or None, and the arguments."""
         if self._choices is not None:

@@ -209,7 +209,9 @@ def test_spread_and_command_without_validation(run):
     assert spread([{"loss": 1.0, "accuracy": 0.5}] * 7) == {}
     assert spread([{"loss": 1.0, "val_loss": 0.5}]) == {}
     result = {**run[1], "validation_fraction": 0.25, "jit_compile": True}
-    assert command(RECIPE, result).endswith("--seed 5 --validation-fraction 0.25 --compile")
+    for chosen, words in ((True, " --compile"), (False, " --no-compile"), ("auto", "")):
+        result = {**result, "jit_compile": chosen}
+        assert command(RECIPE, result).endswith(f"--seed 5 --validation-fraction 0.25{words}")
 
 
 def test_canvases_in_mixed_precision(tmp_path, monkeypatch):

@@ -134,6 +134,8 @@ def test_a_run_measures_what_it_saves(tmp_path, recipe):
     assert result["validation"] == expected
     assert result["recipe"] == recipe.record()
     assert result["images"] == {"train": 57, "validation": 12, "test": 30}
+    # So few steps are not worth measuring.
+    assert (result["jit_compile"], result["compiled_steps"]) == ("auto", False)
 
     classifier = IGCResNet(8, 2, 2, classes=3, weights=folder / "model.keras")
     np.testing.assert_allclose(

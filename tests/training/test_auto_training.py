@@ -40,6 +40,7 @@ def test_it_goes_on_with_what_was_faster_and_trains_the_same(clock, kept, forms,
     result = fit(model, verbose=2)
     later = [faster] * (EPOCHS * BATCHES - SETTLES_AFTER)
     assert forms == FORMS + later
+    assert model.trains_compiled is faster
     said = [line for line in capsys.readouterr().out.splitlines() if "jit_compile" in line]
     figures = (
         "compiled, 6.25e+03 ms an image against 1.25e+04 eager"

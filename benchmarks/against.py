@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from benchmarks.networks import TIMED
 from benchmarks.settings import Settings
 from benchmarks.timing import Timing, measure
 
@@ -88,11 +89,9 @@ def _process(checkout: Path, arguments: list[str]) -> Iterator[Callable[[str, in
 
 def against(settings: Settings):
     """Each step of `fit` and `predict` by the checkout in --other, and by this one."""
-    from benchmarks.cases import ALL
-
     if settings.other is None:
         raise SystemExit("python -m benchmarks against: --other must name a checkout to compare")
-    for network in settings.chosen(ALL):
+    for network in settings.chosen(TIMED):
         batch = settings.batch or 0
         arguments = [network.name, settings.device, str(settings.threads), str(batch)]
         arguments += [settings.dtype, settings.clock]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks import costs, formulations, steps
 from benchmarks.against import against
-from benchmarks.networks import FLAGSHIPS, make_twin, parameters
+from benchmarks.networks import FLAGSHIPS, TIMED, make_twin, parameters
 from benchmarks.report import Figures
 from benchmarks.settings import Settings
 from benchmarks.timing import Timing
@@ -17,7 +17,6 @@ Case = Callable[[Settings], Iterator[Result | tuple[Result, ...]]]
 
 # What `all` leaves out: it needs a second checkout.
 ON_DEMAND = frozenset({"against"})
-ALL = (*FLAGSHIPS, "RMG34", "SegPMG", "tiny")
 
 
 def _pair(network, settings):
@@ -47,7 +46,7 @@ def _with_parts(result: Timing, eager: tuple[str, ...]) -> tuple[Timing, Timing,
 
 def fit(settings: Settings):
     """The step that `fit` runs on a batch, compiled and eager, and the twin's (see `epoch`)."""
-    for network in settings.chosen(ALL):
+    for network in settings.chosen(TIMED):
         ours, twin = _pair(network, settings)
         second = make_twin(network, settings.device)
         batch, autocast = settings.batch_of(network), settings.autocast
@@ -79,7 +78,7 @@ def predict(settings: Settings):
     """A batch of `predict`, compiled, eager and in deployment form, and the twin."""
     import keras_mg
 
-    for network in settings.chosen(ALL):
+    for network in settings.chosen(TIMED):
         ours, twin = _pair(network, settings)
         second = make_twin(network, settings.device)
         batch, autocast = settings.batch_of(network), settings.autocast

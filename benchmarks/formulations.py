@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from benchmarks.settings import Settings
 from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import group_convolution as gc
+from keras_mg.ops import group_formulations as gf
 
 BATCH = {"cpu": 4, "cuda": 128}
 STAGES = ((200, 56), (400, 28), (800, 14), (1600, 7))  # of IGC_L100M2: filters, side of the outputs
@@ -82,7 +83,7 @@ class Unit:
 
         What stands behind the primary convolution works on each pixel alone, so on each tap.
         """
-        kernel = gc.merge_groups(primary, self.primary, self.primary).transpose(0, 1)
+        kernel = gf.merge_groups(primary, self.primary, self.primary).transpose(0, 1)
         kernel = kernel.contiguous(memory_format=torch.channels_last)
         kernel = self.behind_primary(kernel, secondary).transpose(0, 1)
         return kernel.contiguous(memory_format=torch.channels_last)
@@ -136,8 +137,8 @@ def groups(settings: Settings):
         filters = layer.groups * layer.outputs
         weight = _random(filters, layer.inputs, size, size, settings=settings)
         arguments = (None, layer.strides, size // 2, layer.groups)
-        names = gc.candidates(settings.device, layer.groups, layer.inputs, layer.outputs)
-        functions = {name: gc.FORMULATIONS[name] for name in names}
+        names = gf.candidates(settings.device, layer.groups, layer.inputs, layer.outputs)
+        functions = {name: gf.FORMULATIONS[name] for name in names}
         chosen = gc.choose_formulation(settings.device, layer.groups, layer.inputs, layer.outputs)
         name = f"{layer.name} (runs {chosen.name})"
         yield from _time(settings, name, functions, (x, weight), arguments)

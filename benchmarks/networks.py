@@ -117,6 +117,7 @@ NETWORKS = {
     )
 }
 FLAGSHIPS = ("RMG18", "IGC_L100M2", "MgNet")
+TIMED = (*FLAGSHIPS, "RMG34", "SegPMG", "tiny")
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,48 @@ def _is_private(name):
     return name.startswith("_") and not name.startswith("__")
 
 
+def circles(sources):
+    """Return the groups of files that import each other in a circle, late imports included.
+
+    Args:
+        sources: of each module that is a file, its text.
+    """
+    arrows = {
+        module: {
+            target
+            for _, name, _ in imported_names(ast.parse(source), module, is_package=False)
+            for target in (name, name.rpartition(".")[0])
+            if target in sources and target != module
+        }
+        for module, source in sources.items()
+    }
+
+    def reached(module):
+        seen, due = set(), [module]
+        while due:
+            new = arrows[due.pop()] - seen
+            seen |= new
+            due += new
+        return seen
+
+    all_reached = {module: reached(module) for module in sources}
+    found = {
+        tuple(sorted(other for other in seen if module in all_reached[other]))
+        for module, seen in all_reached.items()
+        if module in seen
+    }
+    return sorted(found)
+
+
+def files_of(folder):
+    """Of each file below a folder that is no package's face, the module and its text."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text()
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+
+
 def script_violations(source, name):
     """Return where a script leaves the public interface, as readable lines."""
     tree = ast.parse(source)
@@ -339,3 +381,21 @@ def test_the_checker_sees_a_script_go_private(source):
 def test_the_checker_lets_a_public_script_pass():
     source = "import keras, keras_mg\nkeras_mg.layers.MultigridConv\nprint(keras_mg.__version__)"
     assert script_violations(source, "examples/a.py") == []
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, "benchmarks", "tools"])
+def test_no_files_import_each_other_in_a_circle(folder):
+    sources = files_of(folder)
+    assert len(sources) > 5
+    assert circles(sources) == []
+
+
+def test_a_circle_is_found():
+    sources = {
+        "keras_mg.a": "from keras_mg.b import x",
+        "keras_mg.b": "def f():\n    from keras_mg import c",
+        "keras_mg.c": "import keras_mg.a",
+        "keras_mg.d": "from keras_mg.a import y\nif TYPE_CHECKING:\n    from keras_mg.e import z",
+        "keras_mg.e": "from keras_mg.d import z",
+    }
+    assert circles(sources) == [("keras_mg.a", "keras_mg.b", "keras_mg.c")]

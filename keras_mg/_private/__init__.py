@@ -7,5 +7,5 @@ to watch for, and belongs to a feature. In a Keras or torch whose names are othe
 works.
 """
 
+from keras_mg._private.features import missing as missing
 from keras_mg._private.names import Feature as Feature
-from keras_mg._private.names import missing as missing

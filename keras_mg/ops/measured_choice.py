@@ -12,6 +12,8 @@ from statistics import median
 
 import torch
 
+from keras_mg.ops.group_formulations import FORMULATIONS
+
 ROUNDS = 5
 # A formulation that took so many times as long as the fastest at its first timed run is out.
 HOPELESS = 3.0
@@ -90,7 +92,7 @@ def fastest(
     While a graph is captured this runs once, for real, and the graph holds what it found.
 
     Args:
-        names: formulations of `keras_mg.ops.group_convolution`, with commas between them.
+        names: formulations of `keras_mg.ops.group_formulations`, with commas between them.
         device: of the input, such as "cuda:0".
         dtype: likewise, such as "bfloat16".
         sizes: of the input, `(batch, channels, height, width)`.
@@ -103,8 +105,6 @@ def fastest(
     Returns:
         One of `names`; the first of them if none runs.
     """
-    from keras_mg.ops.group_convolution import FORMULATIONS
-
     key = (device, dtype, sizes, weight_sizes, strides, padding, groups, gradients)
     if key not in MEASURED:
         # Whatever surrounds the convolution: its own passes are timed.

@@ -12,8 +12,9 @@ if keras.backend.backend() != "torch":
     pytest.skip("torch's own functions", allow_module_level=True)
 
 from keras_mg.ops import group_convolution as gc  # noqa: E402
+from keras_mg.ops import group_formulations as gf  # noqa: E402
 
-ON_CPU = [name for name in gc.FORMULATIONS if gc.available(name, "cpu")]
+ON_CPU = [name for name in gf.FORMULATIONS if gf.available(name, "cpu")]
 
 SHAPES = {  # groups, inputs and outputs of each, kernel_size, strides, height, width
     "two channels": (12, 2, 2, 3, 1, 7, 6),
@@ -71,13 +72,13 @@ def test_numbers_and_gradients(name, shape, layout):
     tensors, arguments = operands(shape, layout=layout)
     expected = with_gradients(plain, tensors, arguments)
     tolerance = 1e-5 if name == "triton" else 1e-12
-    assert_equal(with_gradients(gc.FORMULATIONS[name], tensors, arguments), expected, tolerance)
+    assert_equal(with_gradients(gf.FORMULATIONS[name], tensors, arguments), expected, tolerance)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_without_bias(name):
     (x, weight, _), arguments = operands("two channels")
-    got = gc.FORMULATIONS[name](x, weight, None, *arguments)
+    got = gf.FORMULATIONS[name](x, weight, None, *arguments)
     assert_equal([got], [plain(x, weight, None, *arguments)], 1e-5 if name == "triton" else 1e-12)
 
 
@@ -86,7 +87,7 @@ def test_without_bias(name):
 def test_half_precision(name, shape):
     tensors, arguments = operands(shape, torch.bfloat16)
     exact = [t.detach().double().requires_grad_() for t in tensors]
-    got = with_gradients(gc.FORMULATIONS[name], tensors, arguments)
+    got = with_gradients(gf.FORMULATIONS[name], tensors, arguments)
     assert {t.dtype for t in got} == {torch.bfloat16}
     expected = [t.bfloat16() for t in with_gradients(plain, exact, arguments)]
     assert_equal(got, expected, 2e-2)
@@ -96,7 +97,7 @@ def test_half_precision(name, shape):
 @pytest.mark.parametrize("name", ON_CPU)
 def test_as_one_graph(name, shape):
     tensors, arguments = operands(shape)
-    function = gc.FORMULATIONS[name]
+    function = gf.FORMULATIONS[name]
     torch.compiler.reset()
     # The same numbers, but that a graph may lay out a kernel's copy in another way.
     compiled = torch.compile(function, fullgraph=True, dynamic=False, backend="aot_eager")
@@ -107,18 +108,18 @@ def test_as_one_graph(name, shape):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", gc.FORMULATIONS)
+@pytest.mark.parametrize("name", gf.FORMULATIONS)
 def test_on_cuda(name, shape, dtype):
-    if not gc.available(name, "cuda"):
+    if not gf.available(name, "cuda"):
         pytest.skip("needs triton")
     tensors, arguments = operands(shape, dtype, "cuda")
     exact = [t.detach().double().requires_grad_() for t in tensors]
     expected = [t.to(dtype) for t in with_gradients(plain, exact, arguments)]
     # TF32 rounds the factors of a product to 10 bits.
     tolerance = 2e-2 if dtype == torch.bfloat16 else 2e-3
-    assert_equal(with_gradients(gc.FORMULATIONS[name], tensors, arguments), expected, tolerance)
+    assert_equal(with_gradients(gf.FORMULATIONS[name], tensors, arguments), expected, tolerance)
     torch.compiler.reset()
-    compiled = torch.compile(gc.FORMULATIONS[name], fullgraph=True, dynamic=False)
+    compiled = torch.compile(gf.FORMULATIONS[name], fullgraph=True, dynamic=False)
     assert_equal(with_gradients(compiled, tensors, arguments), expected, tolerance)
 
 
@@ -138,7 +139,7 @@ def test_triton_says_what_it_needs():
         pytest.skip("Triton's interpreter needs nothing")
     tensors, arguments = operands("two channels")
     with pytest.raises(RuntimeError, match="needs the package triton and a CUDA device.*'cpu'"):
-        gc.FORMULATIONS["triton"](*tensors, *arguments)
+        gf.FORMULATIONS["triton"](*tensors, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,11 @@ def test_triton_says_what_it_needs():
     ],
 )
 def test_how_many_groups_are_merged(groups, inputs, outputs, merged):
-    assert gc.merged_groups(groups, inputs, outputs) == merged
+    assert gf.merged_groups(groups, inputs, outputs) == merged
     chosen = gc.choose_formulation("cpu", groups, inputs, outputs)
     assert chosen.name == ("grouped" if merged == 1 else "merged")
     weight = torch.ones(groups * outputs, inputs, 1, 1)
-    merged_weight = gc.merge_groups(weight, groups, merged)
+    merged_weight = gf.merge_groups(weight, groups, merged)
     assert merged_weight.shape == (groups * outputs, inputs * merged, 1, 1)
     assert merged_weight.sum() == weight.sum()
 
@@ -186,26 +187,26 @@ def test_where_nothing_was_measured_the_library_convolves(device):
     ],
 )
 def test_how_many_fill_so_many_channels(groups, inputs, outputs, channels, merged):
-    assert gc.merged_groups(groups, inputs, outputs, channels) == merged
+    assert gf.merged_groups(groups, inputs, outputs, channels) == merged
 
 
 def test_candidates_that_come_to_the_same_are_timed_once():
-    assert gc.candidates("cpu", 6, 2, 2) == ["grouped", "merged", "dense", "depthwise", "einsum"]
+    assert gf.candidates("cpu", 6, 2, 2) == ["grouped", "merged", "dense", "depthwise", "einsum"]
     assert [
-        n for n in gc.candidates("cpu", 100, 2, 2) if n in ("merged", "merged_16", "dense")
+        n for n in gf.candidates("cpu", 100, 2, 2) if n in ("merged", "merged_16", "dense")
     ] == [
         "merged",
         "merged_16",
         "dense",
     ]
-    assert gc.candidates("cpu", 2, 100, 100) == ["grouped", "dense", "einsum"]
+    assert gf.candidates("cpu", 2, 100, 100) == ["grouped", "dense", "einsum"]
 
 
 def test_the_choice_is_what_runs(monkeypatch):
     called = []
-    for name, function in gc.FORMULATIONS.items():
+    for name, function in gf.FORMULATIONS.items():
         monkeypatch.setitem(
-            gc.FORMULATIONS, name, lambda *a, n=name, f=function: called.append(n) or f(*a)
+            gf.FORMULATIONS, name, lambda *a, n=name, f=function: called.append(n) or f(*a)
         )
     for shape in ("two channels", "depthwise", "wide, pointwise"):
         tensors, arguments = operands(shape)

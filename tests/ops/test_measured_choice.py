@@ -12,6 +12,7 @@ if keras.backend.backend() != "torch":
 
 import keras_mg  # noqa: E402
 from keras_mg.ops import group_convolution as gc  # noqa: E402
+from keras_mg.ops import group_formulations as gf  # noqa: E402
 from keras_mg.ops import measured_choice as mc  # noqa: E402
 
 pytestmark = [
@@ -39,8 +40,8 @@ def slowed(monkeypatch, *names, seconds=0.02, calls=None):
 
         return run
 
-    for name, function in list(gc.FORMULATIONS.items()):
-        monkeypatch.setitem(gc.FORMULATIONS, name, slow(name, function))
+    for name, function in list(gf.FORMULATIONS.items()):
+        monkeypatch.setitem(gf.FORMULATIONS, name, slow(name, function))
 
 
 def operands(batch=2, requires_grad=False):
@@ -58,7 +59,7 @@ def test_the_fastest_runs_and_is_timed_once(name, monkeypatch):
     x, weight = operands()
     expected = torch.nn.functional.conv2d(x, weight, None, 1, 1, groups=12)
     assert torch.allclose(gc.group_convolution(x, weight, *ARGUMENTS), expected, atol=1e-5)
-    assert {c[0] for c in calls} == set(gc.candidates("cpu", 12, 2, 2))
+    assert {c[0] for c in calls} == set(gf.candidates("cpu", 12, 2, 2))
     (found,) = mc.MEASURED.values()
     assert next(iter(found)) == name
     assert list(found.values()) == sorted(found.values())
@@ -89,14 +90,14 @@ def test_what_does_not_run_is_left_out(monkeypatch):
     def broken(*args):
         raise RuntimeError("out of memory")
 
-    for name in gc.FORMULATIONS:
+    for name in gf.FORMULATIONS:
         if name != "einsum":
-            monkeypatch.setitem(gc.FORMULATIONS, name, broken)
+            monkeypatch.setitem(gf.FORMULATIONS, name, broken)
     x, weight = operands()
     gc.group_convolution(x, weight, *ARGUMENTS)
     (found,) = mc.MEASURED.values()
     assert list(found) == ["einsum"]
-    monkeypatch.setitem(gc.FORMULATIONS, "einsum", broken)
+    monkeypatch.setitem(gf.FORMULATIONS, "einsum", broken)
     with pytest.raises(RuntimeError, match="out of memory"):  # of the convolution itself
         gc.group_convolution(operands(4)[0], weight, *ARGUMENTS)
 
@@ -166,4 +167,4 @@ def test_on_cuda():
         expected = torch.nn.functional.conv2d(x, weight, None, 1, 1, groups=12)
     assert torch.allclose(y, expected, atol=2e-3)
     (found,) = mc.MEASURED.values()
-    assert set(found) == set(gc.candidates("cuda", 12, 2, 2))
+    assert set(found) == set(gf.candidates("cuda", 12, 2, 2))

@@ -22,7 +22,7 @@ del backend_utils.DynamicBackend
 
 # Names that Keras needs itself: they are there, and told missing.
 ALL_MISSING = """
-from keras_mg._private import names
+from keras_mg._private import features, names
 
 names.Name.is_as_expected = lambda name: False
 # What was asked at the import.
@@ -30,7 +30,7 @@ from keras_mg.training import model
 
 assert model._RUNS_GRAPHS
 model._RUNS_GRAPHS = False
-names.missing.cache_clear()
+features.missing.cache_clear()
 """
 
 REST = """

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from keras_mg import applications
-from keras_mg.weights import WeightsError, WeightsInfo, _published, register_weights, weights_info
+from keras_mg.weights import WeightsError, WeightsInfo, register_weights, weights_info
 from keras_mg.weights._hashing import check_form
+from keras_mg.weights._published import PUBLISHED
 
 EVERY = tuple(record for record in weights_info() if isinstance(record, WeightsInfo))
 
@@ -65,7 +66,7 @@ def test_asking():
 
 
 def test_registering(monkeypatch):
-    monkeypatch.setattr(_published, "PUBLISHED", dict(_published.PUBLISHED))
+    monkeypatch.delitem(PUBLISHED, ("RMG18", "mine"), raising=False)  # afterwards, too
     first = EVERY[0]
     mine = dataclasses.replace(first, network="RMG18", tag="mine", filename="mine.h5")
     assert register_weights(mine) is mine

@@ -2,7 +2,8 @@
 
 Both start from nothing and import what they use, as a reader has to who pastes them. What a `>>>`
 example prints is compared. Words after `python` on a fence (`slow`, `network`) become the test's
-marks, and `needs=NAME` skips it where that package is not installed.
+marks, and `needs=NAME` skips it where that package is not installed. A block that says `after` goes
+on with the files that the one before it has written: both are one test.
 """
 
 import ast
@@ -46,6 +47,8 @@ def documented_objects():
 
 def _marks(word):
     key, _, package = word.partition("=")
+    if key == "after":
+        return []
     if key != "needs":
         return [getattr(pytest.mark, word)]
     missing = importlib.util.find_spec(package) is None
@@ -54,15 +57,27 @@ def _marks(word):
     return [pytest.mark.skipif(missing, reason=f"needs {package}"), own]
 
 
+def _stories(text):
+    """Yield `(line, words, codes)`: a block and those that go on from there."""
+    story = None
+    for line, words, code in fenced_blocks(text):
+        if "after" in words:
+            story = (story[0], [*story[1], *words], [*story[2], code])
+            continue
+        if story is not None:
+            yield story
+        story = (line, words, [code])
+    if story is not None:
+        yield story
+
+
 def _block_parameters():
-    for path in markdown_files():
-        for line, words, code in fenced_blocks(path.read_text(encoding="utf-8")):
+    texts = [(p.relative_to(ROOT), p.read_text(encoding="utf-8")) for p in markdown_files()]
+    texts += [(documented.name, documented.docstring or "") for documented in documented_objects()]
+    for name, text in texts:
+        for line, words, codes in _stories(text):
             marks = [mark for word in words for mark in _marks(word)]
-            yield pytest.param(code, id=f"{path.relative_to(ROOT)}:{line}", marks=marks)
-    for documented in documented_objects():
-        for line, words, code in fenced_blocks(documented.docstring or ""):
-            marks = [mark for word in words for mark in _marks(word)]
-            yield pytest.param(code, id=f"{documented.name}:{line}", marks=marks)
+            yield pytest.param(codes, id=f"{name}:{line}", marks=marks)
 
 
 DOCTESTS = [pytest.param(d, id=d.name) for d in documented_objects() if d.examples]
@@ -95,24 +110,26 @@ def test_examples_import_this_package_before_keras():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", list(_block_parameters()))
-def test_fenced_example_runs_where_nothing_is_set(code, tmp_path):
+@pytest.mark.parametrize("codes", list(_block_parameters()))
+def test_fenced_example_runs_where_nothing_is_set(codes, tmp_path):
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    for code in codes:
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("code", list(_block_parameters()))
-def test_fenced_example_runs(code, tmp_path, monkeypatch):
+@pytest.mark.parametrize("codes", list(_block_parameters()))
+def test_fenced_example_runs(codes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "<example>", "exec"), {"__name__": "__main__"})
+    for code in codes:
+        exec(compile(code, "<example>", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("documented", DOCTESTS)
@@ -159,3 +176,10 @@ def test_a_block_is_skipped_without_the_package_that_it_needs():
 def test_a_fenced_block_is_read_with_its_marks():
     text = "Words.\n\n  ```python network\n  if True:\n      x = 1\n  ```\n```bash\nrm\n```\n"
     assert list(fenced_blocks(text)) == [(3, ["network"], "if True:\n    x = 1")]
+
+
+def test_a_block_goes_on_from_the_one_before_it():
+    blocks = ("python\n1", "python after needs=a\n2", "python\n3", "python after slow\n4")
+    text = "".join(f"```{block}\n```\n\n" for block in blocks)
+    first, second = ["after", "needs=a"], ["after", "slow"]
+    assert list(_stories(text)) == [(1, first, ["1", "2"]), (9, second, ["3", "4"])]

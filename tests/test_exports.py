@@ -214,3 +214,32 @@ def test_export_finds_weights_in_order(deployed, monkeypatch):
     assert not all(p.is_contiguous() for p in model.parameters())
     model.export("m.tflite", format="litert")
     assert found == [True]
+
+
+@pytest.mark.parametrize("kind", ["deployed", "loaded", "several_inputs"])
+def test_onnx_of_a_model_that_has_computed_nothing_yet(kind, tmp_path, monkeypatch):
+    """Keras asks whether it was called; what its inputs are stands in its graph."""
+    model = tiny.NETWORKS["attributes"]()
+    if kind == "deployed":
+        model = keras_mg.deploy(model)
+    elif kind == "loaded":
+        model.save(tmp_path / "m.keras")
+        model = keras.saving.load_model(tmp_path / "m.keras")
+    else:
+        inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+        model = keras_mg.Model(inputs, keras.layers.Add()([inputs["a"], inputs["b"]]))
+    seen = []
+
+    def record(self, filepath, format, verbose=None, input_signature=None, **kwargs):
+        seen.extend(keras.tree.flatten(input_signature))
+
+    monkeypatch.setattr(keras.Model, "export", record)
+    model.export(tmp_path / "m.onnx", format="onnx")
+    expected = [(t.name, (None, *t.shape[1:]), t.dtype) for t in model.inputs]
+    assert sorted((s.name, s.shape, s.dtype) for s in seen) == sorted(expected)
+    seen.clear()
+    model.export(tmp_path / "m.onnx", "onnx", False, [keras.InputSpec(shape=(1, 2), dtype="int8")])
+    assert [s.shape for s in seen] == [(1, 2)]  # the caller's word counts
+    seen.clear()
+    model.export(tmp_path / "m", format="openvino")
+    assert seen == [None]  # there Keras looks itself

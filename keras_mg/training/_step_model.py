@@ -11,6 +11,7 @@ from keras_mg._private import keras as private_keras
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
 from keras_mg.training._processes import check_processes
+from keras_mg.training.stored_in_order import is_turned
 
 if TYPE_CHECKING:
     from keras_mg.training._choices import Choices
@@ -68,7 +69,7 @@ class StepModel(keras.Model):
 
     def _can_compile(self) -> bool:
         """Whether the step that goes on may be a compiled one."""
-        if self.run_eagerly or not self.built or self._is_distributed():
+        if self.run_eagerly or not self.built or self._is_distributed() or is_turned(self):
             return False
         return self._parallel_run is None or not self._parallel_run.steps_are_eager()
 

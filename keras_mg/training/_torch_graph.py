@@ -116,7 +116,8 @@ class _Unplanned(Exception):
 class GraphIsGone(Exception):
     """A graph has not run, because torch would have had to capture it once more.
 
-    After `keras.utils.clear_session()` and `torch.compiler.reset()` torch knows no graph any more.
+    After `keras.utils.clear_session()` and `torch.compiler.reset()` torch knows no graph any more;
+    one of parameters that somebody has stored in another order since does not fit them.
     """
 
 
@@ -171,7 +172,7 @@ def capture(
             return compiled(*arguments)
         except Exception as error:
             # Warnings are errors where somebody has said so.
-            if is_capture_error(error) or isinstance(error, Warning):
+            if is_capture_error(error) or isinstance(error, Warning) or _is_of_strides(error):
                 raise GraphIsGone from error
             raise
 
@@ -270,6 +271,17 @@ def reason(error: BaseException) -> str:
 def is_capture_error(error: Exception) -> bool:
     """Whether torch says that it cannot capture or compile, in which case nothing has run."""
     return isinstance(error, torch_compiler.TorchDynamoException)
+
+
+def _is_of_strides(error: Exception) -> bool:
+    """Whether inductor's code has refused a tensor, which it does before anything has run.
+
+    Torch would have looked itself, but not at parameters (`_only_tensor_guards`).
+    """
+    said = str(error)
+    return (
+        isinstance(error, AssertionError) and said.startswith("expected size") and "stride" in said
+    )
 
 
 def match_layout(variables: Sequence, others: Sequence) -> None:

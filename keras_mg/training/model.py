@@ -19,8 +19,10 @@ from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training import _recomputed_layers as recomputed_layers
 from keras_mg.training import measured_steps
 from keras_mg.training._choices import Choices
+from keras_mg.training._export_inputs import with_inputs
 from keras_mg.training._graph_run import GraphRun
 from keras_mg.training._images import refusal_of
+from keras_mg.training._small_gradients import loses_small_gradients
 from keras_mg.training._step_model import StepModel, is_torch, on_cuda
 from keras_mg.training.prefetch import refuse_beside_adapter
 from keras_mg.training.stored_in_order import stored_in_order
@@ -181,7 +183,7 @@ class Model(StepModel):
                 "keras_mg.Model(inputs, outputs).",
                 stacklevel=2,
             )
-        if auto_scale_loss and _loses_small_gradients(self):
+        if auto_scale_loss and loses_small_gradients(self):
             self._scale_loss()
         self._jit_compile_request = requested
         self._compiled_steps = None
@@ -223,8 +225,9 @@ class Model(StepModel):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         # Of a functional model alone: to a class of your own, "dtype" is an argument of `__init__`.
-        config = dict(config)
-        policy = config.pop("dtype", None) if "input_layers" in config else None
+        config, policy = dict(config), None
+        if "input_layers" in config:
+            policy, _ = config.pop("dtype", None), config.pop("requires", None)
         model = super().from_config(config, custom_objects=custom_objects)
         if policy is not None:  # files from before do not have it
             model.dtype_policy = policy
@@ -304,7 +307,7 @@ class Model(StepModel):
     def export(self, filepath, *args, **kwargs):
         """Keras's own `export`, of weights that lie in the order of their axes meanwhile.
 
-        See `keras_mg.training.stored_in_order`.
+        See `keras_mg.training.stored_in_order`. A functional model need not have been called.
 
         Args:
             filepath: where to.
@@ -312,7 +315,7 @@ class Model(StepModel):
             **kwargs: likewise.
         """
         with stored_in_order(self):
-            return super().export(filepath, *args, **kwargs)
+            return super().export(filepath, *args, **with_inputs(self, args, kwargs))
 
 
 @keras.saving.register_keras_serializable(package="keras_mg", name="Functional")
@@ -351,6 +354,9 @@ class FunctionalModel(Model, Functional):
         # `compile` decides whether to scale the loss. A quantised one is that of the layers.
         if "input_layers" in config and self.dtype_policy.quantization_mode is None:
             config["dtype"] = keras.dtype_policies.serialize(self.dtype_policy)
+        if "input_layers" in config:
+            # Where nobody has, Keras ends its error with the config of what it does not know.
+            config["requires"] = "import keras_mg"
         return config
 
     def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
@@ -365,20 +371,6 @@ class FunctionalModel(Model, Functional):
             run = GraphRun(self)
             object.__setattr__(self, "_graph_run", run)
         return run
-
-
-def _loses_small_gradients(model: keras.Model) -> bool:
-    """Whether a layer that trains computes in float16.
-
-    Keras asks the model's own policy alone: that of a head on a trunk in `mixed_float16`, and of a
-    clone, is the global one.
-    """
-    return any(
-        layer.compute_dtype == "float16"
-        and layer.variable_dtype == "float32"
-        and layer.trainable_variables
-        for layer in private_keras.flatten_layers(model)
-    )
 
 
 # HDF5 files of Keras 2's kind (`model.save("m.h5")`) name a class by its own name.

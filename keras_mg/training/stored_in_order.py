@@ -7,6 +7,16 @@ from collections.abc import Iterator
 
 import keras
 
+# Of each open context the parameters that it has turned, by identity.
+_open: list[set[int]] = []
+
+
+def is_turned(model: keras.Model) -> bool:
+    """Whether some of a model's weights are not where its compiled steps look for them."""
+    if not _open:
+        return False
+    return any(id(p) in turned for p in model.parameters() for turned in list(_open))
+
 
 @contextlib.contextmanager
 def stored_in_order(model: keras.Model) -> Iterator[None]:
@@ -29,7 +39,7 @@ def stored_in_order(model: keras.Model) -> Iterator[None]:
 
     What changes the weights inside the context changes them for good; what has replaced a
     parameter's memory inside (`parameter.data = ...`) keeps it. Afterwards the kernels lie as
-    before. Under another backend nothing happens.
+    before. What is compiled runs eagerly inside. Under another backend nothing happens.
 
     Args:
         model: any Keras model.
@@ -43,9 +53,12 @@ def stored_in_order(model: keras.Model) -> Iterator[None]:
         if not before.is_contiguous():
             parameter.data = before.contiguous()
             turned.append((parameter, before, parameter.data_ptr()))
+    known = {id(parameter) for parameter, *_ in turned}
+    _open.append(known)
     try:
         yield
     finally:
+        _open[:] = [each for each in _open if each is not known]
         for parameter, before, address in turned:
             if parameter.data_ptr() == address:
                 if bool((before != parameter.data).any()):

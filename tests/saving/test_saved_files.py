@@ -86,6 +86,18 @@ def test_the_hdf5_format_of_old_keeps_a_model(name, tmp_path):
         keras_mg.weights.load(model, tmp_path / "m.h5")
 
 
+def test_who_has_not_imported_the_package_is_told_to(tmp_path, monkeypatch):
+    model = tiny.NETWORKS["mgnet_shared"]()
+    model.save(tmp_path / "m.keras")
+    objects = keras.saving.get_custom_objects()
+    monkeypatch.delitem(objects, keras.saving.get_registered_name(type(model)))
+    with pytest.raises(TypeError, match=r"'requires': 'import keras_mg'"):
+        keras.saving.load_model(tmp_path / "m.keras")
+    monkeypatch.undo()
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    assert again.get_config() == model.get_config()
+
+
 def test_importing_the_package_is_enough_to_load_models():
     code = (
         "import sys, keras_mg, keras\n"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_mg
-from keras_mg.training import _by_shape, _forward_step, _update_step
+from keras_mg.training import _by_shape, _forward_step, _torch_graph, _update_step, stored_in_order
 from tests.support import compiled as support
 from tests.support.compiled import assert_same
 
@@ -180,3 +180,33 @@ def test_masked_steps_are_left_out_of_losses_and_metrics(loss, metric):
         if jit_compile:
             assert not model._compiled_steps.failed
     assert_same(*results)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of inductor
+def test_parameters_in_another_order(monkeypatch):
+    """Inductor's code asks for the strides that it was made for."""
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.Dense(2, use_bias=False)])
+    model = keras_mg.Model(model.inputs, model.outputs)
+    model.compile("sgd", "mse", jit_compile=True)
+    kernel = model.trainable_variables[0].value
+    kernel.data = kernel.data.T.contiguous().T
+    x = X[:, :3, :2, 0] / 255
+    expected = x @ keras.ops.convert_to_numpy(model.weights[0])
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    captured = []
+    capture = _torch_graph.capture
+    monkeypatch.setattr(
+        _torch_graph,
+        "capture",
+        lambda f, *args, **kw: captured.append(f) or capture(f, *args, **kw),
+    )
+    with stored_in_order(model):
+        assert kernel.is_contiguous()
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+        assert not captured
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    assert not captured  # the graph from before fits again
+    kernel.data = kernel.data.contiguous()
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    assert len(captured) == 1
+    assert not model._compiled_steps.failed

@@ -1,6 +1,7 @@
 """What torch's exporter makes of every family stands alone, and takes batches of any size."""
 
 import importlib.util
+import warnings
 
 import keras
 import numpy as np
@@ -243,3 +244,19 @@ def test_onnx_of_a_model_that_has_computed_nothing_yet(kind, tmp_path, monkeypat
     seen.clear()
     model.export(tmp_path / "m", format="openvino")
     assert seen == [None]  # there Keras looks itself
+
+
+def test_the_tracer_is_quiet_about_layers_that_are_not_the_users(tmp_path):
+    pytest.importorskip("onnxscript")
+
+    class Asks(keras.layers.Layer):
+        def call(self, x):
+            return x + 1 if x.mean() > 0 else x
+
+    image = keras.Input((4, 4, 3))
+    x = keras_mg.layers.ConvNormActivation(2)(image)
+    for model, expected in ((keras_mg.Model(image, x), 0), (keras_mg.Model(image, Asks()(x)), 1)):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
+        assert len([w for w in seen if w.category is torch.jit.TracerWarning]) == expected

@@ -19,7 +19,7 @@ from keras_mg.training import _lazy_logs as lazy_logs
 from keras_mg.training import _recomputed_layers as recomputed_layers
 from keras_mg.training import measured_steps
 from keras_mg.training._choices import Choices
-from keras_mg.training._export_inputs import with_inputs
+from keras_mg.training._exporting import with_inputs, without_notices
 from keras_mg.training._graph_run import GraphRun
 from keras_mg.training._images import refusal_of
 from keras_mg.training._small_gradients import loses_small_gradients
@@ -314,7 +314,7 @@ class Model(StepModel):
             *args: of `keras.Model.export`.
             **kwargs: likewise.
         """
-        with stored_in_order(self):
+        with stored_in_order(self), without_notices():
             return super().export(filepath, *args, **with_inputs(self, args, kwargs))
 
 

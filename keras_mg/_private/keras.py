@@ -221,6 +221,11 @@ def tensor_of(variable):
     return variable._value
 
 
+def scopes_are_open() -> bool:
+    """Whether something may stand between a variable and its tensor, as far as one can tell."""
+    return in_stateless_scope() or get_autocast_scope() is not None
+
+
 def last_drawn(progress_bar) -> float:
     """When a `keras.utils.Progbar` was drawn last, in seconds as `time.time` has them."""
     return getattr(progress_bar, "_last_update", 0)

@@ -13,6 +13,7 @@ _FILES = (Feature.WEIGHTS_FILES,)
 _COUPLED = (Feature.COUPLED_SGD,)
 _RANDOM = (Feature.RANDOM_STATE,)
 _PARALLEL = (Feature.PARALLEL,)
+_VALUES = (Feature.VALUES_AT_ONCE,)
 
 NAMES = (
     Name(
@@ -71,7 +72,7 @@ NAMES = (
         parameters=("dtype",),
     ),
     Name(
-        *("keras.src.backend.common.variables", "get_autocast_scope", _RUN),
+        *("keras.src.backend.common.variables", "get_autocast_scope", (*_RUN, *_VALUES)),
         why="likewise",
         watch="likewise",
         parameters=(),
@@ -143,7 +144,7 @@ NAMES = (
         watch="a public variable",
     ),
     Name(
-        *("variable", "_value", _STEPS),
+        *("variable", "_value", (*_STEPS, *_VALUES)),
         why="the tensor; Variable.value looks for scopes first, a sixth of a small prediction",
         watch="a Variable.value as fast",
     ),
@@ -270,7 +271,7 @@ NAMES = (
     ),
     Name(
         *("keras.src.backend.common.stateless_scope", "in_stateless_scope"),
-        (Feature.STATELESS_SCOPE,),
+        (Feature.STATELESS_SCOPE, *_VALUES),
         why="under a StatelessScope variables must not change in place",
         watch="keras.StatelessScope telling whether it is entered",
         parameters=(),

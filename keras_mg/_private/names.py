@@ -28,6 +28,7 @@ class Feature(Enum):
     PARALLEL = auto()  # else `fit` in several processes is refused
     SYNCHRONIZED_BATCH_NORM = auto()  # else so are batch norms of Keras's over all of them
     STATELESS_SCOPE = auto()  # else batch norms always take the slower way
+    VALUES_AT_ONCE = auto()  # else `Variable.value`, which asks for scopes each time
 
 
 @dataclass(frozen=True)

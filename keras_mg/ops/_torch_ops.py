@@ -11,12 +11,16 @@ import torch
 import torch.nn.functional as F
 from keras.ops import convert_to_tensor
 
-from keras_mg._private.keras import in_stateless_scope
+from keras_mg._private import Feature, missing
+from keras_mg._private.keras import in_stateless_scope, scopes_are_open, tensor_of
 from keras_mg.distribution.shares import synchronizes
 from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import _torch_remat as torch_remat
 from keras_mg.ops._exporting import is_exporting
 from keras_mg.ops.group_convolution import group_convolution
+
+# Whether it is known where Keras keeps values and scopes.
+_ASKS_ONCE = not missing(Feature.VALUES_AT_ONCE)
 
 
 def native_format(data_format: str) -> str:
@@ -34,6 +38,17 @@ def from_native(x, data_format: str):
     return x.permute(0, 2, 3, 1) if data_format == "channels_last" else x
 
 
+def _tensors(x, *variables):
+    """The values of variables that are to meet `x`; None stays None.
+
+    `Variable.value` asks for scopes each time, which takes longer than some operation on a small
+    tensor: here they are asked for once.
+    """
+    if not _ASKS_ONCE or x.is_meta or scopes_are_open():
+        return [None if v is None else v.value for v in variables]
+    return [None if v is None else tensor_of(v) for v in variables]
+
+
 def lay_out_kernel(variable) -> None:
     """Store an HWIO kernel so that its OIHW view is channels-last: convolutions then copy less.
 
@@ -46,12 +61,12 @@ def lay_out_kernel(variable) -> None:
 
 def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format: str):
     """Convolution with an HWIO `kernel` and `padding` zeros on each of the four sides."""
-    weight = kernel.value.permute(3, 2, 0, 1)
+    weight, bias = _tensors(x, kernel, bias)
+    weight = weight.permute(3, 2, 0, 1)
     if weight.shape[0] == 1:
         # The stride of an axis of size 1 means nothing, but torch guesses the memory format from
         # it, guesses wrong, and its CPU backward fails; a clone has the strides that it expects.
         weight = weight.clone(memory_format=torch.channels_last)
-    bias = None if bias is None else bias.value
     return group_convolution(x, weight, bias, strides, padding, groups)
 
 
@@ -120,7 +135,7 @@ def batch_norm(
         return _synchronized_batch_norm(
             x, gamma, beta, moving_mean, moving_variance, momentum, epsilon
         )
-    mean, variance = moving_mean.value, moving_variance.value
+    scale, shift, mean, variance = _tensors(x, gamma, beta, moving_mean, moving_variance)
     samples = x.shape[0] * x.shape[2] * x.shape[3]
     if training and not torch.compiler.is_compiling() and torch_remat.is_recomputing():
         # The forward pass has moved them.
@@ -135,8 +150,8 @@ def batch_norm(
         moving_variance.assign(torch.lerp(unbiased, variance, momentum))
     return torch.batch_norm(
         x,
-        gamma.value,
-        beta.value,
+        scale,
+        shift,
         mean,
         variance,
         training,

@@ -88,6 +88,8 @@ def choose_formulation(device_type: str, groups: int, inputs: int, outputs: int)
 
 def group_convolution(x, weight, bias, strides: int, padding: int, groups: int):
     """The convolution in the formulation that `choose_formulation` takes; in an export as it is."""
+    if groups == 1 and (strides == 1 or padding > 0):
+        return torch.conv2d(x, weight, bias, strides, padding)  # there is nothing to choose
     if is_exporting():
         # What is faster here would bind others, and litert-torch cannot convert how groups merge.
         return FORMULATIONS["grouped"](x, weight, bias, strides, padding, groups)

@@ -17,6 +17,7 @@ class _Call(NamedTuple):
 
     node: Any
     inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     released: tuple[int, ...]  # those that nobody reads afterwards
     # Of a layer that may be called directly, whose argument is a tensor or a list of some. Whether
     # it trains, the graph may say, too.
@@ -83,7 +84,10 @@ class GraphRun:
                 function = operation_fn(operation)
             outputs = function(*args, **kwargs)
             del args, kwargs
-            known.update(zip(map(id, call.node.outputs), keras.tree.flatten(outputs), strict=True))
+            if len(call.outputs) == 1 and hasattr(outputs, "shape"):
+                known[call.outputs[0]] = outputs
+            else:
+                known.update(zip(call.outputs, keras.tree.flatten(outputs), strict=True))
             del outputs
             for tensor in call.released:
                 known.pop(tensor, None)
@@ -107,7 +111,8 @@ def _call(node, released: tuple[int, ...]) -> _Call:
     direct = None
     if keras.backend.backend() == "torch" and (takes_list or isinstance(first, keras.KerasTensor)):
         direct = direct_call.of(node.operation, takes_list)
-    return _Call(node, inputs, released, direct, takes_list, kwargs)
+    outputs = tuple(map(id, node.outputs))
+    return _Call(node, inputs, outputs, released, direct, takes_list, kwargs)
 
 
 def _with_training(layer, kwargs: dict) -> dict:

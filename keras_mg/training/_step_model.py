@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from keras_mg._private import Feature, missing
 from keras_mg._private import keras as private_keras
 from keras_mg.training._by_shape import MAX_SHAPES
 from keras_mg.training._compiled_steps import CompiledSteps
@@ -30,6 +31,9 @@ class StepModel(keras.Model):
     _compiled_steps: CompiledSteps | None = None
     _known_steps: dict[tuple, CompiledSteps] = {}  # noqa: RUF012 (replaced, never changed)
     _slots_laid_out = False
+
+    # The ids of what the last eager step has trained.
+    _last_trained: tuple[int, ...] = ()
 
     # What decides under `jit_compile="auto"`; otherwise None, and `jit_compile` says it.
     _choices: Choices | None = None
@@ -120,12 +124,31 @@ class StepModel(keras.Model):
             logs = steps.train(*args)
             if logs is not None:
                 return logs
-        # Keras frees the old gradients after the forward pass, whose activations need the memory.
-        self.zero_grad()
         step = super().train_step
+        if self._trains_as_keras(step):
+            step = self._keras_step
+        else:
+            self.zero_grad()
         if self._parallel_run is not None:
             step = functools.partial(self._parallel_run.eagerly, step)
         return _eagerly(steps, step, args)
+
+    def _trains_as_keras(self, step) -> bool:
+        """Whether `step` is Keras's own, of a model that is ready for it."""
+        return (
+            getattr(step, "__func__", None) is keras.Model.train_step
+            and self.built
+            and not self._is_distributed()
+            and not missing(Feature.COMPILED_STEPS)
+        )
+
+    def _keras_step(self, data):
+        from keras_mg.training import _eager_step as eager_step
+
+        variables = self.trainable_weights
+        # Keras frees the old gradients after the forward pass, whose activations need the memory.
+        eager_step.clear_gradients(self, variables)
+        return eager_step.train(self, data, variables)
 
     def test_step(self, *args):
         return self._run_step("test", self._test, args)

@@ -26,7 +26,7 @@ def keep_rate_on_device(optimizer) -> None:
     Args:
         optimizer: any optimizer; those that read no rate, and subclasses, are left as they are.
     """
-    if missing(Feature.RATE_ON_DEVICE):
+    if missing(Feature.RATE_ON_DEVICE) or missing(Feature.VALUES_AT_ONCE):
         return
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     kind: Any = type(inner)
@@ -52,7 +52,14 @@ def reads_rate(kind: Any) -> bool:
 
 
 def _slots(self, slots, variables) -> list[torch.Tensor]:
-    return [slots[private_keras.variable_index(self, v)].value for v in variables]
+    return _tensors([slots[private_keras.variable_index(self, v)] for v in variables])
+
+
+def _tensors(variables) -> list[torch.Tensor]:
+    """Their values; `Variable.value` asks for scopes for each of them."""
+    if private_keras.scopes_are_open():
+        return [v.value for v in variables]
+    return [private_keras.tensor_of(v) for v in variables]
 
 
 def _add_scaled(targets: Tensors, tensors: Tensors, rate: torch.Tensor) -> None:
@@ -66,7 +73,7 @@ def _add_scaled(targets: Tensors, tensors: Tensors, rate: torch.Tensor) -> None:
 
 
 def _sgd(self, grads, variables, learning_rate) -> None:
-    weights = [v.value for v in variables]
+    weights = _tensors(variables)
     rate = -keras.ops.convert_to_tensor(learning_rate)
     if not self.momentum:
         _add_scaled(weights, grads, rate)
@@ -82,7 +89,7 @@ def _sgd(self, grads, variables, learning_rate) -> None:
 
 
 def _adadelta(self, grads, variables, learning_rate) -> None:
-    weights = [v.value for v in variables]
+    weights = _tensors(variables)
     rho, rate = self.rho, keras.ops.convert_to_tensor(learning_rate)
     squares, moves = (
         _slots(self, slots, variables) for slots in private_torch.adadelta_slots(self)

@@ -35,7 +35,9 @@ def test_which_there_are():
         ("SegPMG", "digits"),
         ("SegPMG", "cluttered_mnist_seg"),
         ("SegPMG", "cluttered_mnist_spt"),
+        ("IGCResNet", "cifar10"),
         ("IGCResNet", "digits"),
+        ("MgNet", "cifar10"),
         ("MgNet", "digits"),
     }
 

@@ -1,12 +1,13 @@
 """What data-parallel training on many GPUs and machines should take: an estimate, on paper.
 
     python -m benchmarks.scaling                           # MgNet and RMG34, 8 GPUs, 16 machines
+    python -m benchmarks.scaling --on cpu                  # 16 machines of one process each
     python -m benchmarks.scaling --step-ms 35 --networks RMG34
 
 Measured are the buckets that a network's gradients travel in, its batch norms and their channels.
-The time of a step on one GPU is the last that `benchmarks/RESULTS.md` has of the network there, or
-that `--step-ms` gives; where there is neither, the table says what comes of a few, and that they
-are assumed. Assumed are latencies and bandwidths. The formula: n members that are connected by
+The time of a step on one GPU, or on one machine's CPU, is the last that `benchmarks/RESULTS.md` has
+of the network there, or that `--step-ms` gives; where there is neither, the table says what comes of
+a few, and that they are assumed. Assumed are latencies and bandwidths. The formula: n members that are connected by
 links of latency a and bandwidth B add b bytes in a ring or in a tree, whatever is faster,
 
     t(n, b) = min(2 (n - 1) a + 2 (n - 1) / n * b / B,  2 ceil(log2 n) a + 2 b / B)
@@ -55,6 +56,11 @@ class Links:
         inside = _added(self.gpus, bytes_, self.latency, self.bandwidth)
         return inside + _added(self.machines, bytes_, self.far_latency, self.far_bandwidth)
 
+    @classmethod
+    def of_cpus(cls, machines: int) -> Links:
+        """Machines of one process each, which talk by gloo over TCP and 10 Gbit/s."""
+        return cls(gpus=1, machines=machines, far_latency=50e-6, far_bandwidth=1e9)
+
 
 def _added(members: int, bytes_: float, latency: float, bandwidth: float) -> float:
     ring = 2 * (members - 1) * (latency + bytes_ / members / bandwidth)
@@ -101,17 +107,18 @@ def traffic_of(name: str) -> Traffic:
     return Traffic(buckets, channels)
 
 
-def measured_ms(name: str, results: str) -> float | None:
-    """The median of the last training step of a network that was timed on a GPU.
+def measured_ms(name: str, results: str, on: str = "gpu") -> float | None:
+    """The median of the last eager training step of a network that was timed on a GPU or CPU.
 
     Args:
         name: of the network.
         results: the text of the file of results, a section per run.
+        on: `"gpu"` or `"cpu"`.
     """
     found = None
     for section in re.split("^## ", results, flags=re.MULTILINE):
         of_training = section.startswith(("fit,", "train,"))
-        if not of_training or " CPUs; " in section:
+        if not of_training or (" CPUs; " in section) != (on == "cpu"):
             continue
         for row in section.splitlines():
             cells = [cell.strip() for cell in row.split("|")]
@@ -127,9 +134,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--networks", nargs="+", default=["MgNet", "RMG34"])
-    p.add_argument("--step-ms", nargs="+", type=float, help="of one GPU, measured elsewhere")
+    p.add_argument("--on", choices=["gpu", "cpu"], default="gpu", help="default: gpu")
+    p.add_argument("--step-ms", nargs="+", type=float, help="of one of them, measured elsewhere")
     p.add_argument("--gpus", type=int, default=8, help="of a machine (default: 8)")
-    p.add_argument("--machines", type=int, nargs="+", default=[1, 16], help="default: 1 16")
+    p.add_argument("--machines", type=int, nargs="+", help="default: 1 16; of CPUs: 2 16")
     return p
 
 
@@ -143,14 +151,16 @@ def lines(
         each = [traffic.eager(step, links), traffic.captured(step, links)]
         each += [seconds + traffic.waits(links) for seconds in each]
         cells = " | ".join(f"{step / seconds:.0%}" for seconds in each)
-        where = f"{links.machines} x {links.gpus}"
+        where = f"{links.machines} x {links.gpus}" if links.gpus > 1 else f"{links.machines}"
         rows.append(f"| {name} | {where} | {milliseconds:g}, {source} | {cells} |")
     return rows
 
 
 def main() -> None:
     options = parser().parse_args()
-    print("| network | machines x GPUs | ms per step on one | eager, local batch norm ", end="")
+    of_cpus = options.on == "cpu"
+    made_of = "machines" if of_cpus else "machines x GPUs"
+    print(f"| network | {made_of} | ms per step on one | eager, local batch norm ", end="")
     print("| compiled, local | eager, synchronized | compiled, synchronized |")
     print("|---|---|---:|---:|---:|---:|---:|")
     notes = []
@@ -162,14 +172,14 @@ def main() -> None:
             f"{name}: {sum(traffic.buckets):,} bytes in buckets of {mebibytes} MiB, "
             f"{len(traffic.channels)} batch norms of {sum(traffic.channels):,} channels"
         )
-        measured = measured_ms(name, results)
+        measured = measured_ms(name, results, options.on)
         steps_ms, source = options.step_ms, "given"
         if steps_ms is None:
             steps_ms, source = STEPS_MS, "assumed"
             if measured is not None:
                 steps_ms, source = [measured], "measured"
-        for machines in options.machines:
-            links = Links(gpus=options.gpus, machines=machines)
+        for machines in options.machines or ([2, 16] if of_cpus else [1, 16]):
+            links = Links.of_cpus(machines) if of_cpus else Links(options.gpus, machines)
             print(*lines(name, traffic, steps_ms, links, source), sep="\n")
     print("", *notes, sep="\n")
 

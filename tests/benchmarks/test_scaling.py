@@ -45,6 +45,14 @@ def test_what_a_network_sends_is_read_from_it():
     (row,) = lines("ResNet20", traffic, [10.0], Links())
     assert row.startswith("| ResNet20 | 1 x 8 | 10, assumed | ")
     assert row.count("%") == 4
+    (row,) = lines("ResNet20", traffic, [10.0], Links.of_cpus(2))
+    assert row.startswith("| ResNet20 | 2 | 10, assumed | ")
+
+
+def test_machines_of_one_process_wait_for_each_other_alone():
+    # Two machines: there and back, each byte once over 1e9 bytes per second.
+    assert Links.of_cpus(2).seconds(4e6) == pytest.approx(2 * 50e-6 + 4e-3)
+    assert Links.of_cpus(1).seconds(4e6) == 0
 
 
 RESULTS = """# Results
@@ -72,6 +80,7 @@ Some, 2 of 2 CPUs; Python 3.
 """
 
 
-def test_the_time_of_a_step_is_one_of_training_on_a_gpu():
+def test_the_time_of_a_step_is_the_last_one_of_training_there():
     assert measured_ms("MgNet", RESULTS) == 1031.5
+    assert measured_ms("MgNet", RESULTS, "cpu") == 700
     assert measured_ms("RMG34", RESULTS) is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import ml_dtypes
 import numpy as np
 
 from keras_mg.weights._arrays import StoredArray, WeightsError
@@ -210,7 +211,7 @@ def _check_values(pair: Pair, value: np.ndarray, file: str) -> None:
     """Raise for what the format allows and no trained network holds.
 
     Whole numbers where the model has fractions (a quantised file), infinite and undefined numbers
-    (a run that diverged, a damaged file, numbers beyond float32), and negative variances.
+    (a run that diverged, a damaged file, numbers beyond the variable's type), and negative variances.
     """
     if not value.size or not keras.backend.is_float_dtype(pair.variable.dtype):
         return
@@ -220,16 +221,18 @@ def _check_values(pair: Pair, value: np.ndarray, file: str) -> None:
             f"{array} holds numbers of type {value.dtype}; expected fractions. The model was not "
             "changed."
         )
-    limit = float(np.finfo(np.float32).max)
-    # One pass where all is well: the sum of numbers, one of which is not finite, is not finite.
+    limit = float(ml_dtypes.finfo(pair.variable.dtype).max)
     with np.errstate(over="ignore", invalid="ignore"):
+        # One pass where all is well: a sum with a number that is not finite is not finite.
         good = bool(np.isfinite(value.sum(dtype=None if value.dtype.itemsize > 2 else np.float32)))
-        if not good or value.dtype.itemsize > 4:
-            good = bool((np.abs(value) <= limit).all())
+        good = good or bool(np.isfinite(value).all())
+    # A limit that the numbers' own type does not reach turns into infinity in it.
+    if good and float(np.finfo(value.dtype).max) > limit:
+        good = bool((np.abs(value) <= limit).all())
     if not good:
         raise WeightsError(
-            f"{array} holds numbers that are infinite, undefined or beyond float32. The model was "
-            "not changed."
+            f"{array} holds numbers that are infinite, undefined or beyond {pair.variable.dtype}. "
+            "The model was not changed."
         )
     if pair.variable.path.endswith(f"/{VARIANCE}") and value.min() < 0:
         raise WeightsError(f"{array} is a variance and negative. The model was not changed.")

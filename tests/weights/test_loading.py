@@ -228,6 +228,8 @@ def broken(array, number):
         ("predictions/kernel", lambda a: a * np.float32("nan"), "infinite, undefined"),
         ("predictions/bias", lambda a: broken(a, np.float32("inf")), "infinite, undefined"),
         ("predictions/bias", lambda a: broken(a, np.float16("nan")), "infinite, undefined"),
+        ("predictions/bias", lambda a: broken(a, np.float16("inf")), "infinite, undefined"),
+        ("predictions/bias", lambda a: broken(a, -np.float64("inf")), "infinite, undefined"),
         ("predictions/bias", lambda a: broken(a, np.float64(1e300)), "beyond float32"),
         ("moving_variance", lambda a: broken(a, np.float32(-1e-6)), "is a variance and negative"),
         ("predictions/kernel", lambda a: a.astype("i4"), "type int32; expected fractions"),
@@ -239,6 +241,20 @@ def test_numbers_that_no_network_holds(tmp_path, end, change, words):
     model = small_net()
     before = values(model)
     with pytest.raises(WeightsError, match=words):
+        load(model, path)
+    assert_equal(model, before)
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("float16", 7e4), ("bfloat16", 3.4e38)])
+def test_numbers_beyond_the_type_of_the_model(tmp_path, dtype, number):
+    path = edited(tmp_path, "predictions/bias", lambda a: broken(a, np.float32(number)))
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = small_net()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = values(model)
+    with pytest.raises(WeightsError, match=f"beyond {dtype}"):
         load(model, path)
     assert_equal(model, before)
 

@@ -5,10 +5,11 @@
     python -m benchmarks.scaling --step-ms 35 --networks RMG34
 
 Measured are the buckets that a network's gradients travel in, its batch norms and their channels.
-The time of a step on one GPU, or on one machine's CPU, is the last that `benchmarks/RESULTS.md` has
-of the network there, or that `--step-ms` gives; where there is neither, the table says what comes of
-a few, and that they are assumed. Assumed are latencies and bandwidths. The formula: n members that are connected by
-links of latency a and bandwidth B add b bytes in a ring or in a tree, whatever is faster,
+The time of a step on one GPU, or on one machine's CPU, is the last that `benchmarks/RESULTS.md`
+has of the network there, or that `--step-ms` gives; where there is neither, the table says what
+comes of a few, and that they are assumed. Assumed are latencies and bandwidths. The formula: n
+members that are connected by links of latency a and bandwidth B add b bytes in a ring or in a tree,
+whatever is faster,
 
     t(n, b) = min(2 (n - 1) a + 2 (n - 1) / n * b / B,  2 ceil(log2 n) a + 2 b / B)
 

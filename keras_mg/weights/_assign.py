@@ -211,7 +211,7 @@ def _check_values(pair: Pair, value: np.ndarray, file: str) -> None:
     """Raise for what the format allows and no trained network holds.
 
     Whole numbers where the model has fractions (a quantised file), infinite and undefined numbers
-    (a run that diverged, a damaged file, numbers beyond the variable's type), and negative variances.
+    (a run that diverged, a damaged file, numbers beyond the variable's type), negative variances.
     """
     if not value.size or not keras.backend.is_float_dtype(pair.variable.dtype):
         return

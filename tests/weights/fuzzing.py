@@ -1,7 +1,7 @@
 """Readers under fire: reads seeded mutations and holds what the readers promise against each.
 
 `python -m tests.weights.fuzzing 1000000 --log FILE` reads so many in a process of its own per
-chunk, and goes on where the log ends. One mutation is a function of its format and number alone.
+chunk, and goes on where the log ends. One mutation is a function of the seed, its format and number.
 """
 
 import argparse
@@ -336,6 +336,7 @@ def main():
     parser.add_argument("total", type=int)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="for files; best in memory")
+    parser.add_argument("--seed", type=int, default=0, help="a log is of one (default: 0)")
     parser.add_argument("--only", nargs="*", choices=SEEDS, default=list(SEEDS))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -346,7 +347,7 @@ def main():
     targets = {}
     for form in options.only:
         (options.folder / form).mkdir(exist_ok=True)
-        targets[form] = Target(form, options.folder / form)
+        targets[form] = Target(form, options.folder / form, options.seed)
     _hdf5._close_all()
     gc.freeze()
     # All formats come on together, so that whatever was read when a run is broken off is a sample.

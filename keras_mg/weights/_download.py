@@ -1,52 +1,42 @@
 """Fetching weights files: once, whole, and only the right ones.
 
-The transfer itself is pooch's (`HTTPDownloader`: requests, with a progress bar). Around it: the
-hash is checked before a file gets its name, a file gets its name in one step, a cut transfer is
-taken up where it stopped, and a lock lets one of several processes fetch while the others wait.
+Around the transfer of bytes: the hash is checked before a file gets its name, a file gets its name
+in one step, a cut transfer is taken up where it stopped, and a lock lets one of several processes
+fetch while the others wait.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import SplitResult, urljoin, urlsplit
-from urllib.request import url2pathname
 
 from keras_mg._files import expand, own_folder
 from keras_mg.weights._arrays import PathLike, WeightsError
 from keras_mg.weights._hashing import HASH_FORM, file_hash, matches
+from keras_mg.weights._transfer import (
+    LIMIT_VARIABLE,
+    Slow,
+    SourceError,
+    shown,
+    transfer,
+)
 
 MIRROR_VARIABLE = "KERAS_MG_WEIGHTS_MIRROR"
 """Folders or base addresses, separated by spaces, that are asked for a file first."""
 OFFLINE_VARIABLE = "KERAS_MG_OFFLINE"
 """Set to anything but an empty text, 0, false or no: nothing is fetched."""
 
-LIMIT_VARIABLE = "KERAS_MG_DOWNLOAD_LIMIT"
-"""Bytes that a file may have at most whose size is not known beforehand."""
 DEFAULT_LIMIT = 2 << 30
-
-LEAST_SPEED = 1024.0
-"""Bytes per second, on average over `PATIENCE`; a transfer that is slower is given up."""
-PATIENCE = 60.0
-"""Seconds."""
 
 ATTEMPTS = 4
 """Tries per address."""
 RETRY_WAIT = 1.0
 """Seconds before the second try; one more for each further try."""
-TIMEOUT = (10.0, 60.0)
-"""Seconds to wait for a connection, and for the next bytes."""
-CHUNK = 1 << 16
 PERMANENT = range(400, 500)
 """HTTP answers after which asking again is useless, but for RETRY_LATER."""
-SECRET = re.compile(r"(//|^)[^/\s'\"]*@|[?#][^\s'\")]*")
-"""In a text: the name and password of an address, and its query and fragment."""
 RETRY_LATER = (408, 416, 425, 429)
 
 
@@ -79,24 +69,6 @@ def mirrors() -> list[str]:
         (base if "://" in base else expand(base).absolute().as_uri()).rstrip("/")
         for base in filter(None, bases)
     ]
-
-
-def shown(text: str) -> str:
-    """A text with addresses as it may be printed: without passwords and queries, which are keys."""
-    return SECRET.sub(lambda found: found[1] or "", text)
-
-
-def split_address(text: str) -> SplitResult:
-    """The parts of an address.
-
-    Raises:
-        WeightsError: (a `ValueError`) it is none. Python's own message may hold the password.
-    """
-    try:
-        text.encode()
-        return urlsplit(text)
-    except ValueError:
-        raise WeightsError(f"weights {shown(text)!r}: this is no valid address.") from None
 
 
 def fetch(
@@ -172,14 +144,6 @@ def fetch(
                 if not part.stat().st_size:  # nothing to go on from
                     part.unlink()
     return target
-
-
-class _SourceError(Exception):
-    """An address from which nothing can be had, now and later."""
-
-
-class _Slow(Exception):
-    """A transfer slower than any connection that somebody would wait for."""
 
 
 def _limit() -> int:
@@ -275,8 +239,8 @@ def _fetch_one(
             resume = expected is not None and part.is_file()
             with open(part, "r+b" if resume else "wb") as stream:
                 stream.seek(0, os.SEEK_END)
-                _transfer(address, stream, progress, limit)
-        except _SourceError as error:
+                transfer(address, stream, progress, limit)
+        except SourceError as error:
             _remove(part)
             return str(error)
         except requests.exceptions.HTTPError as error:
@@ -290,8 +254,8 @@ def _fetch_one(
             if code == requests.codes.requested_range_not_satisfiable:
                 _remove(part)
             continue
-        except _Slow:
-            failure = f"it came slower than {LEAST_SPEED:g} bytes per second"
+        except Slow as error:
+            failure = str(error)
             continue
         except ValueError as error:  # of requests, of urllib3; their texts may hold a password
             _remove(part)
@@ -320,105 +284,6 @@ def _fetch_one(
     if expected is None:
         _remove(part)
     return failure
-
-
-def _pieces(response, begin: int, limit: int) -> Iterator[bytes]:
-    """What a server sends, as it comes: no more than `limit` in all, and not too slowly."""
-    count, mark, since = begin, begin, time.monotonic()
-    # Not in whole chunks: a byte per second would be waited for until one is full.
-    read = getattr(response.raw, "read1", None) or response.raw.read  # urllib3 before 2.1
-    while piece := _received(read):
-        count += len(piece)
-        _check_size(count, limit)
-        yield piece
-        now = time.monotonic()
-        if now - since >= PATIENCE:
-            if count - mark < LEAST_SPEED * (now - since):
-                raise _Slow
-            mark, since = count, now
-
-
-def _received(read: Callable[[int], bytes]) -> bytes:
-    """The next bytes of a server, with the errors of requests."""
-    import requests
-    import urllib3
-
-    try:
-        return read(CHUNK)
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.exceptions.ConnectionError(error) from error
-
-
-def _check_size(count: int, limit: int) -> None:
-    if count > limit:
-        raise _SourceError(
-            f"it has more than {limit} bytes, the size that is published or, where none is, "
-            f"{LIMIT_VARIABLE}"
-        )
-
-
-def _transfer(address: str, stream: BinaryIO, progress: bool, limit: int) -> None:
-    """Append to `stream` what `address` has from the stream's end on."""
-    begin = stream.tell()
-    try:
-        parts = split_address(address)
-    except WeightsError:  # a mirror's: the address itself has been looked at
-        raise _SourceError("this is no valid address") from None
-    if parts.scheme == "file":
-        stream.seek(0)
-        stream.truncate()
-        source = Path(url2pathname(parts.path))
-        try:
-            if not os.path.isfile(source):
-                raise _SourceError("there is no such file")
-            _check_size(source.stat().st_size, limit)
-        except ValueError:  # a zero byte
-            raise _SourceError("this is no valid address") from None
-        with source.open("rb") as content:
-            shutil.copyfileobj(content, stream, CHUNK)
-        return
-
-    import pooch
-
-    responses = []
-
-    def look_at(response, **_) -> None:
-        responses.append(response)
-        if response.is_redirect:
-            there = urljoin(response.url, response.headers["location"])
-            if urlsplit(response.url).scheme == "https" and urlsplit(there).scheme != "https":
-                raise _SourceError("it leads from https to an address without")
-            return
-        start = begin
-        # A server that does not know ranges answers 200 with the whole file.
-        if response.status_code == 200:
-            start = 0
-            stream.seek(0)
-            stream.truncate()
-        if response.ok:
-            length = response.headers.get("content-length", "0")
-            if not length.isascii() or not length.isdigit():
-                raise _SourceError("it states a length that is no number")
-            _check_size(start + int(length), limit)
-            # What pooch asks for the content.
-            response.iter_content = lambda chunk_size: _pieces(response, start, limit)
-
-    # An encoding would make the length in the header another than the file's.
-    headers = {"Accept-Encoding": "identity"}
-    if begin:
-        headers["Range"] = f"bytes={begin}-"
-    get = pooch.HTTPDownloader(
-        progressbar=progress,
-        chunk_size=CHUNK,
-        timeout=TIMEOUT,
-        headers=headers,
-        hooks={"response": look_at},
-    )
-    try:
-        get(address, stream, None)
-    finally:
-        for response in responses:  # pooch leaves the connection of a failed transfer open
-            response.close()
 
 
 def _make_room(path: Path) -> None:

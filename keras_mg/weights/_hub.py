@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from keras_mg.weights._arrays import PathLike, WeightsError
-from keras_mg.weights._download import DownloadError, cache_folder, is_offline, shown
+from keras_mg.weights._download import DownloadError, cache_folder, is_offline
+from keras_mg.weights._transfer import shown
 
 DEFAULT_FILE = "model.weights.h5"
 """What Keras calls the weights in a model that it puts on the Hub."""

@@ -21,14 +21,13 @@ from keras_mg.weights._download import (
     fetch,
     is_offline,
     mirrors,
-    shown,
-    split_address,
 )
 from keras_mg.weights._hashing import check_form, matches
 from keras_mg.weights._hub import fetch_from_hub
 from keras_mg.weights._opening import open_arrays
 from keras_mg.weights._published import PUBLISHED, WeightsInfo
 from keras_mg.weights._trained import INDEX, TrainedInfo, read_index, shipped
+from keras_mg.weights._transfer import shown, split_address
 
 INDEX_LIMIT = 16 << 20  # bytes
 SCHEMES = ("http", "https", "file", "hf")

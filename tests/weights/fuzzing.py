@@ -1,7 +1,7 @@
 """Readers under fire: reads seeded mutations and holds what the readers promise against each.
 
 `python -m tests.weights.fuzzing 1000000 --log FILE` reads so many in a process of its own per
-chunk, and goes on where the log ends. One mutation is a function of the seed, its format and number.
+chunk, and goes on where the log ends. One mutation is a function of seed, format and number.
 """
 
 import argparse

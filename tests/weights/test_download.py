@@ -9,15 +9,16 @@ import pytest
 
 from keras_mg.weights import DownloadError
 from keras_mg.weights import _download as download_module
+from keras_mg.weights import _transfer as transfer_module
 from keras_mg.weights._download import (
     MIRROR_VARIABLE,
     OFFLINE_VARIABLE,
     cache_folder,
     fetch,
     is_offline,
-    shown,
 )
 from keras_mg.weights._hashing import check_form, file_hash
+from keras_mg.weights._transfer import shown
 from tests.weights.downloads import BLOB, CONTENT, NAME, fail, files
 from tests.weights.server import Host, serving
 
@@ -144,7 +145,7 @@ def test_slow(run):
 
 
 def test_a_silent_server(run, monkeypatch):
-    monkeypatch.setattr(download_module, "TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr(transfer_module, "TIMEOUT", (0.2, 0.2))
     monkeypatch.setattr(download_module, "ATTEMPTS", 2)
     assert "timed out" in fail(run, "silent")
 

@@ -7,11 +7,9 @@ import pytest
 
 from keras_mg.weights import DownloadError
 from keras_mg.weights import _download as download_module
-from keras_mg.weights._download import (
-    MIRROR_VARIABLE,
-    cache_folder,
-    fetch,
-)
+from keras_mg.weights import _transfer as transfer_module
+from keras_mg.weights._download import MIRROR_VARIABLE, cache_folder, fetch
+from keras_mg.weights._transfer import LIMIT_VARIABLE
 from tests.weights.downloads import BLOB, CONTENT, NAME, fail, nothing_left
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_waiting")
 
 @pytest.mark.parametrize("expected", [BLOB, None])
 def test_an_endless_file_ends_at_the_limit(run, tmp_path, monkeypatch, expected):
-    monkeypatch.setenv(download_module.LIMIT_VARIABLE, "1000000")
+    monkeypatch.setenv(LIMIT_VARIABLE, "1000000")
     message = fail(run, "endless", expected=expected)
     assert "it has more than 1000000 bytes" in message
     assert nothing_left(tmp_path)
@@ -32,13 +30,13 @@ def test_a_file_larger_than_published_is_not_asked_for_its_bytes(run, tmp_path):
 
 
 def test_a_limit_is_a_number(run, monkeypatch):
-    monkeypatch.setenv(download_module.LIMIT_VARIABLE, "2 GB")
+    monkeypatch.setenv(LIMIT_VARIABLE, "2 GB")
     assert "must be a number of bytes. Received: '2 GB'" in fail(run, "well")
 
 
 def test_a_trickle_is_given_up(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(download_module, "PATIENCE", 0.05)
-    monkeypatch.setattr(download_module, "LEAST_SPEED", 1e6)
+    monkeypatch.setattr(transfer_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(transfer_module, "LEAST_SPEED", 1e6)
     monkeypatch.setattr(download_module, "ATTEMPTS", 2)
     assert "came slower than 1e+06 bytes per second" in fail(run, "trickle", expected=None)
     assert nothing_left(tmp_path)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, load_model, save_file, save_model
 
 import keras_mg
 from benchmarks import export_targets
@@ -180,6 +180,17 @@ def test_torchs_tools_take_weights_that_are_stored_in_order(name, deployed, tmp_
     np.testing.assert_allclose(inside, expected, atol=2e-5 * abs(expected).max())
     assert [p.stride() for p in model.parameters()] == strides
     np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+
+
+def test_safetensors_stores_models_and_a_state_dict_can_be_written_into(tmp_path):
+    model, other = tiny.fill(tiny.NETWORKS["mgnet_shared"]()), tiny.NETWORKS["mgnet_shared"]()
+    for tensor in other.state_dict().values():
+        tensor.zero_()
+    assert not any(parameter.any() for parameter in other.parameters())
+    save_model(model, tmp_path / "m.safetensors")
+    load_model(other, tmp_path / "m.safetensors")
+    x, _ = tiny.load("mgnet_shared")
+    np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 def test_lbfgs_of_torch_trains_what_is_stored_in_order():

@@ -17,10 +17,9 @@ import keras_mg
 
 if keras.backend.backend() != "torch":
     pytest.skip("what differs from Keras is torch's", allow_module_level=True)
-pytest.importorskip("jax")  # Keras's file imports it
-FILE = importlib.util.find_spec("keras.src.trainers.trainer_test")
-if FILE is None:
+if importlib.util.find_spec("keras.src.trainers.trainer_test") is None:
     pytest.skip("this Keras comes without its tests", allow_module_level=True)
+pytest.importorskip("jax")  # Keras's file imports it
 
 from keras.src.backend.torch import trainer as keras_trainer
 
@@ -80,7 +79,8 @@ class _Marks:
 
 def _load(compiles):
     """Keras's test class, of models that `compile` compiles or not where the test does not say."""
-    spec = importlib.util.spec_from_file_location(f"keras_trainer_test_{compiles}", FILE.origin)
+    file = importlib.util.find_spec("keras.src.trainers.trainer_test")
+    spec = importlib.util.spec_from_file_location(f"keras_trainer_test_{compiles}", file.origin)
     module = importlib.util.module_from_spec(spec)
     trainer = type("Trainer", (_Trainer,), {"compiles": compiles})
     with (

@@ -12,7 +12,7 @@ JOBS ?= 2
 export KERAS_BACKEND = torch
 # Threads that wait for work by spinning take the cores from whatever else runs: beside a second
 # busy process a training step took 16 times as long.
-demo test test-nightly: export OMP_WAIT_POLICY = PASSIVE
+demo docs test test-nightly: export OMP_WAIT_POLICY = PASSIVE
 
 BIN = $(VENV)/bin
 # Scripts of another project, or of an activated environment, must not come first.

@@ -21,6 +21,8 @@ def test_the_site_builds():
     if "npm could not fetch" in run.stderr or "is made with npm" in run.stderr:
         pytest.skip(run.stderr.strip().splitlines()[-1])
     assert run.returncode == 0, run.stderr
+    # Without one of them a signature of any length is one line, and no warning says so.
+    assert "requires either Black or Ruff" not in run.stdout + run.stderr
     site = ROOT / "build" / "docs" / "site"
     for name in ("index.html", "try.html", "networks.html", "api/layers.html", "grids/RMG18.png"):
         assert (site / name).is_file(), name

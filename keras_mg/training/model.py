@@ -21,6 +21,7 @@ from keras_mg.training import measured_steps
 from keras_mg.training._choices import Choices
 from keras_mg.training._exporting import with_inputs, without_notices
 from keras_mg.training._graph_run import GraphRun
+from keras_mg.training._hdf5_files import name_package
 from keras_mg.training._images import refusal_of
 from keras_mg.training._small_gradients import loses_small_gradients
 from keras_mg.training._step_model import StepModel, is_torch, on_cuda
@@ -303,6 +304,11 @@ class Model(StepModel):
     def quantize(self, *args, **kwargs):
         super().quantize(*args, **kwargs)
         self._compiled_steps = None
+
+    @_as_in_keras
+    def save(self, filepath, *args, **kwargs):
+        super().save(filepath, *args, **kwargs)
+        name_package(filepath, type(self))
 
     def export(self, filepath, *args, **kwargs):
         """Keras's own `export`, of weights that lie in the order of their axes meanwhile.

@@ -99,6 +99,25 @@ def test_who_has_not_imported_the_package_is_told_to(tmp_path, monkeypatch):
     assert again.count_params() == model.count_params()
 
 
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+def test_hdf5_files_of_old_name_the_package(tmp_path, monkeypatch):
+    model = tiny.NETWORKS["mgnet_shared"]()
+    model.save(tmp_path / "m.h5")
+    objects = keras.saving.get_custom_objects()
+    for name in ("FunctionalModel", keras.saving.get_registered_name(type(model))):
+        monkeypatch.delitem(objects, name)
+    with pytest.raises(ValueError, match="Unknown layer: 'keras_mg>Functional'"):
+        keras.saving.load_model(tmp_path / "m.h5")
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+def test_hdf5_files_that_keras_saves_by_itself_load(tmp_path):
+    """They name the class by its own name."""
+    model = tiny.NETWORKS["mgnet_shared"]()
+    keras.Model.save(model, tmp_path / "m.h5")
+    assert type(keras.saving.load_model(tmp_path / "m.h5")) is type(model)
+
+
 def test_importing_the_package_is_enough_to_load_models():
     code = (
         "import sys, keras_mg, keras\n"

@@ -7,18 +7,21 @@ from keras import ops
 
 
 def native_format(data_format: str) -> str:
-    """The data format in which the primitives compute: here the layer's own."""
-    return data_format
+    """The data format in which the primitives compute: on JAX the layer's own.
+
+    On a CPU TensorFlow's convolutions and pools are for channels last alone.
+    """
+    return "channels_last" if keras.backend.backend() == "tensorflow" else data_format
 
 
 def to_native(x, data_format: str):
-    """`x` itself: these primitives compute in either data format."""
-    return x
+    """`x` in the format in which the primitives compute."""
+    return x if data_format == native_format(data_format) else ops.transpose(x, (0, 2, 3, 1))
 
 
 def from_native(x, data_format: str):
     """The inverse of `to_native`."""
-    return x
+    return x if data_format == native_format(data_format) else ops.transpose(x, (0, 3, 1, 2))
 
 
 def lay_out_kernel(variable) -> None:

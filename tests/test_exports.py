@@ -214,7 +214,7 @@ def test_lbfgs_of_torch_trains_what_is_stored_in_order():
 
 @DEPLOYED
 def test_export_finds_weights_in_order(deployed, monkeypatch):
-    """litert-torch takes memory for what the shape says, without a look at the strides."""
+    """litert-torch mixes up kernels of other strides."""
     found = []
 
     def record(self, filepath, **kwargs):
@@ -226,6 +226,30 @@ def test_export_finds_weights_in_order(deployed, monkeypatch):
     assert not all(p.is_contiguous() for p in model.parameters())
     model.export("m.tflite", format="litert")
     assert found == [True]
+
+
+# What calls `torch.export` as a module of litert-torch does, which need not be installed.
+CONVERT = compile("def convert(*args): return torch.export.export(*args)", "convert.py", "exec")
+
+
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects")  # of Keras
+@pytest.mark.parametrize("base", [keras_mg.Model, keras.Model])
+def test_litert_torch_is_refused_what_it_would_mix_up(base):
+    image = keras.Input((4, 4, 3))
+    model = base(image, keras_mg.layers.ConvNormActivation(2)(image))
+    x = torch.rand(1, 4, 4, 3)
+    others, theirs = ({"__name__": name, "torch": torch} for name in ("litert", "litert_torch.a"))
+    exec(CONVERT, others)
+    exec(CONVERT, theirs)
+    expected = model(x, training=False)
+    with pytest.raises(ValueError, match=r"stored_in_order\(model\)") as caught:
+        theirs["convert"](model, (x,))
+    assert "a kernel of shape (3, 3, 3, 2) with strides (9, 3, 1, 27)" in str(caught.value)
+    for convert in (others["convert"], torch.export.export):
+        torch.testing.assert_close(convert(model.eval(), (x,)).module()(x), expected)
+    torch.export.export(model, (x,), strict=True)
+    with stored_in_order(model):
+        torch.testing.assert_close(theirs["convert"](model, (x,)).module()(x), expected)
 
 
 @pytest.mark.parametrize("kind", ["deployed", "loaded", "several_inputs"])

@@ -16,7 +16,7 @@ from keras_mg._private.keras import in_stateless_scope, scopes_are_open, tensor_
 from keras_mg.distribution.shares import synchronizes
 from keras_mg.ops import _interleaving as interleaving
 from keras_mg.ops import _torch_remat as torch_remat
-from keras_mg.ops._exporting import is_exporting
+from keras_mg.ops._exporting import is_converting, is_exporting, refuse_other_strides
 from keras_mg.ops.group_convolution import group_convolution
 
 # Whether it is known where Keras keeps values and scopes.
@@ -62,6 +62,8 @@ def lay_out_kernel(variable) -> None:
 def conv2d(x, kernel, bias, strides: int, padding: int, groups: int, data_format: str):
     """Convolution with an HWIO `kernel` and `padding` zeros on each of the four sides."""
     weight, bias = _tensors(x, kernel, bias)
+    if is_converting():
+        refuse_other_strides(weight)
     weight = weight.permute(3, 2, 0, 1)
     if weight.shape[0] == 1:
         # The stride of an axis of size 1 means nothing, but torch guesses the memory format from

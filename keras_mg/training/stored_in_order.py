@@ -24,9 +24,10 @@ def stored_in_order(model: keras.Model) -> Iterator[None]:
 
     On torch, kernels lie in memory as its convolutions read them, `(filters, rows, columns,
     channels)`, whatever their shape says; that saves a copy in every step. Torch's own operations
-    know strides. Some tools do not: litert-torch takes the memory for what the shape says,
-    `safetensors.torch.save_file`, `torch.nn.utils.parameters_to_vector` and `torch.optim.LBFGS`
-    refuse it. `model.export` of a `keras_mg.Model` needs no help.
+    know strides. Some tools do not: `safetensors.torch.save_file`,
+    `torch.nn.utils.parameters_to_vector` and `torch.optim.LBFGS` refuse them, and litert-torch,
+    which would mix up kernels of one shape, is refused by the layers. `export` of a
+    `keras_mg.Model` needs no help, that of a `keras.Model` with layers of ours does.
 
     ```python needs=torch
     import keras_mg

@@ -23,10 +23,11 @@ _WRITTEN_BY_KERAS = {
 def choose_backend() -> None:
     """Set `KERAS_BACKEND=torch` unless somebody chose a backend that is there.
 
-    A choice is Keras already imported, `KERAS_BACKEND`, or a `keras.json` that is not Keras's own.
-    One of a TensorFlow that is missing is none. Beside an installed TensorFlow a line says so.
+    A choice is `KERAS_BACKEND`, or a `keras.json` that is not Keras's own; one of a TensorFlow that
+    is missing is none. A Keras that is imported already keeps its backend. Beside an installed
+    TensorFlow a line says what it came to where nobody chose.
     """
-    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
+    if os.environ.get("KERAS_BACKEND"):
         return
     settings = _settings()
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
@@ -34,12 +35,25 @@ def choose_backend() -> None:
         return
     if has_tensorflow and settings and settings != _WRITTEN_BY_KERAS:
         return
+    if "keras" in sys.modules:
+        if "tensorflow" in sys.modules and _backend_in_use() == "tensorflow":
+            sys.stderr.write(
+                "keras_mg: Keras was imported first and runs on tensorflow, which nobody chose. "
+                "`import keras_mg` before `import keras` settles on torch; "
+                "KERAS_BACKEND=tensorflow says that TensorFlow is meant.\n"
+            )
+        return
     os.environ["KERAS_BACKEND"] = "torch"
     if has_tensorflow:
         sys.stderr.write(
             "keras_mg: nobody chose a Keras backend, so it is torch; KERAS_BACKEND=tensorflow "
             "chooses TensorFlow.\n"
         )
+
+
+def _backend_in_use() -> str | None:
+    config = getattr(sys.modules["keras"], "config", None)
+    return config.backend() if config is not None else None
 
 
 def _settings() -> dict:

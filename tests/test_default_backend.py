@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -94,6 +95,21 @@ def test_an_imported_keras_is_left_alone(fresh_machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", object())
     default_backend.choose_backend()
     assert os.environ["KERAS_BACKEND"] == ""
+
+
+def test_an_imported_keras_on_a_tensorflow_that_nobody_chose(with_tensorflow, monkeypatch, capsys):
+    used = types.SimpleNamespace(config=types.SimpleNamespace(backend=lambda: "tensorflow"))
+    monkeypatch.setitem(sys.modules, "keras", used)
+    monkeypatch.setitem(sys.modules, "tensorflow", object())
+    default_backend.choose_backend()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "`import keras_mg` before `import keras`" in said
+    (with_tensorflow / "keras.json").write_text(json.dumps({"backend": "tensorflow"}))
+    default_backend.choose_backend()
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    default_backend.choose_backend()
+    assert capsys.readouterr().err == ""
 
 
 def test_the_package_imports_in_a_new_process_with_nothing_set(tmp_path):

@@ -169,7 +169,6 @@ class Target:
         loaded: how the process that runs the file loads it.
         packages: without which it cannot be measured.
         how: the call that a reader would write.
-        only: the forms that it is for.
     """
 
     name: str
@@ -177,7 +176,6 @@ class Target:
     loaded: str
     packages: tuple[str, ...]
     how: str
-    only: tuple[str, ...] = FORMS
 
     def run(self, model: keras.Model, x: np.ndarray, folder: Path) -> tuple[np.ndarray, float]:
         """What the export of a model makes of an input, and its CPU seconds."""
@@ -283,6 +281,5 @@ TARGETS = (
         TORCH,
         (),
         '`model.quantize("int8")`, then as torch.export: of Keras\'s own layers the classifier',
-        ("trained",),
     ),
 )

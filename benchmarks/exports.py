@@ -2,6 +2,7 @@
 
     python -m benchmarks.exports                         # all that is not in the store yet
     python -m benchmarks.exports --networks MgNet RMG18  # some
+    python -m benchmarks.exports --networks "ResNet20(corrected=True)"
     python -m benchmarks.exports --table                 # measure nothing, write the page anew
 
 Each network is exported as it trains and as `keras_mg.deploy` makes it, at a small image and with
@@ -26,10 +27,12 @@ import platform
 import re
 import statistics
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -47,18 +50,49 @@ STORE, PAGE = ROOT / "benchmarks" / "exports.json", ROOT / "docs" / "export.md"
 BATCH = 4
 
 
+# Beside the forms of the networks' records: layers have paths of their own for this.
+FURTHER = tuple(
+    (name, {"data_format": "channels_first"}) for name in ("ResNet20", "SegPMG", "IGCResNet")
+)
+
+
+class Form(NamedTuple):
+    """A row of the table: a family, what makes the network and with what, and its image."""
+
+    family: str
+    construct: Callable[..., keras.Model]
+    arguments: dict[str, Any]
+    image: tuple[int, int, int]
+
+
+@functools.cache
+def networks() -> dict[str, Form]:
+    """All networks by what the table calls them, the first form of each before all others."""
+    records = [keras_mg.applications.network_record(n) for n in keras_mg.applications.list_models()]
+    made = {
+        r.name: Form(r.family, r.construct, dict(r.forms[0].arguments), r.forms[0].image)
+        for r in records
+    }
+    others = [(r.name, f.arguments, f.image) for r in records for f in r.forms[1:]]
+    for name, arguments, image in (*others, *((*each, None) for each in FURTHER)):
+        first = made[name]
+        words = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        made[f"{name}({words})"] = first._replace(
+            arguments={**first.arguments, **arguments}, image=image or first.image
+        )
+    return made
+
+
 def make(name: str) -> keras.Model:
-    """A network in its first form, at a small image, with weights and statistics of no symmetry."""
-    form = keras_mg.applications.network_record(name).forms[0]
+    """A network of the table, at a small image, with weights and statistics of no symmetry."""
+    form = networks()[name]
     height, _, channels = form.image
     side = min(height, 64) if height != 64 else 32
+    order = form.arguments.get("data_format", "channels_last")
+    shape = (side, side, channels) if order == "channels_last" else (channels, side, side)
+    settings = {"classifier_activation": None, "data_format": order, "input_shape": shape}
     keras.utils.set_random_seed(0)
-    model = getattr(keras_mg.applications, name)(
-        **form.arguments,
-        input_shape=(side, side, channels),
-        classifier_activation=None,
-        data_format="channels_last",
-    )
+    model = form.construct(**{**settings, **form.arguments})
     generator = np.random.default_rng(0)
     for variable in model.weights:
         values = keras.ops.convert_to_numpy(variable)
@@ -91,10 +125,10 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in names}
 
 
-def measure(names: list[str], targets: list[Target], store: Store) -> None:
+def measure(names: list[str], forms: list[str], targets: list[Target], store: Store) -> None:
     for name in names:
-        for form in FORMS:
-            wanted = [t for t in targets if form in t.only and not store.has(name, form, t.name)]
+        for form in forms:
+            wanted = [t for t in targets if not store.has(name, form, t.name)]
             if not wanted:
                 continue
             model = make(name)
@@ -165,8 +199,9 @@ INTRODUCTION = """\
 What `model.export` and torch's own exporters make of a network here runs where neither keras_mg nor
 Keras is installed: while something is exported, no operation of this package's own is used, and
 nothing looks at the batch. Kernels lie in memory as torch's convolutions read them; for a tool
-that reads memory and not strides (litert-torch, safetensors, LBFGS),
-`with keras_mg.training.stored_in_order(model):` turns them, which `model.export` does by itself.
+that takes no other strides than the shape's (safetensors, LBFGS, and litert-torch, which would make
+wrong files of them and is refused), `with keras_mg.training.stored_in_order(model):` turns them.
+`keras_mg.Model.export` does so by itself, a `keras.Model` of layers of ours needs the `with`.
 `pip install "keras-mg[export]"` brings what ONNX needs.
 
 ```python needs=onnxruntime
@@ -213,16 +248,32 @@ output, and the time of a batch of {batch} on one thread as a multiple of that o
 same form (CPU seconds, median of {rounds}), on {hardware}{load}, {dates}. Images are small (32 or
 64 pixels a side), weights and statistics random. What torch.export and SavedModel made ran in a
 process that can import neither keras_mg nor Keras; the tests run every format in such a one. A
-network or cell that is not here has not been measured yet.
+network or cell that is not here has not been measured yet; networks whose names differ in a number
+are one builder's at other sizes.
 """
+
+
+# The sections of the table: what a network's record calls its family, and a heading.
+FAMILIES = {
+    "multigrid": "Multigrid networks",
+    "dense multigrid": "Segmentation of cluttered digits",
+    "multigrid baseline": "What the multigrid networks are compared with",
+    "interleaved group convolutions": "Interleaved group convolutions",
+    "MgNet": "MgNet",
+    "Torch residual network": "Residual networks of the Torch study",
+    "attribute network": "Attributes",
+}
 
 
 def cell(row: dict | None) -> str:
     if row is None:
         return ""
+    if "NotImplementedError" in row.get("error", ""):
+        return "none"
     if "error" in row:
         return "not made"
-    return f"{row['difference']:.0e}, {row['ratio']:.2f}"
+    difference = f"{row['difference']:.0e}" if row["difference"] else "0"
+    return f"{difference}, {row['ratio']:.2f}"
 
 
 def page(rows: list[dict]) -> str:
@@ -236,19 +287,26 @@ def page(rows: list[dict]) -> str:
     loads = [r["load"] for r in rows if "load" in r]
     load = f" with {min(loads):.0f} to {max(loads):.0f} processes at work" if loads else ""
     values = {"batch": BATCH, "rounds": ROUNDS, "hardware": processors, "dates": span, "load": load}
-    lines += [MEASURED.format_map(values)]
+    heading, _, text = MEASURED.format_map(values).partition("\n\n")
+    lines += [heading, "", textwrap.fill(" ".join(text.split()), 100), ""]
     for target in targets:
         used = {k: v for r in rows if r["target"] == target.name for k, v in r["versions"].items()}
         said = ", ".join(f"{k} {v}" for k, v in used.items())
         lines.append(f"- {target.name}: {target.how} ({said}).")
-    lines += ["", f"| network | form | {' | '.join(t.name for t in targets)} |"]
-    lines.append(f"|---|---|{'---:|' * len(targets)}")
-    for name in keras_mg.applications.list_models():
-        for form in FORMS:
-            cells = [cell(found.get((name, form, target.name))) for target in targets]
-            if any(cells):
-                lines.append(f"| {name} | {form} | {' | '.join(cells)} |")
-    failed = {(r["target"], r["error"]): None for r in rows if "error" in r}
+    head = [f"| network | form | {' | '.join(t.name for t in targets)} |"]
+    head.append(f"|---|---|{'---:|' * len(targets)}")
+    for family, heading in FAMILIES.items():
+        body = []
+        for name in (n for n, form in networks().items() if form.family == family):
+            for form in FORMS:
+                cells = [cell(found.get((name, form, target.name))) for target in targets]
+                if any(cells):
+                    body.append(f"| `{name}` | {form} | {' | '.join(cells)} |")
+        if body:
+            lines += ["", f"### {heading}", "", *head, *body]
+    if any(cell(row) == "none" for row in rows):
+        lines += ["", "none: the network has no `Dense`, the one layer here that Keras quantizes."]
+    failed = {(r["target"], r["error"]): None for r in rows if cell(r) == "not made"}
     if failed:
         lines += ["", "Not made, by the exporter's own words:", ""]
         lines += [f"- {target}: {error}" for target, error in failed]
@@ -269,8 +327,9 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    every = keras_mg.applications.list_models()
+    every = list(networks())
     p.add_argument("--networks", nargs="+", choices=every, metavar="NAME", default=every)
+    p.add_argument("--forms", nargs="+", choices=FORMS, metavar="NAME", default=FORMS)
     p.add_argument("--targets", nargs="+", choices=[t.name for t in TARGETS], metavar="NAME")
     p.add_argument("--store", type=Path, default=STORE)
     p.add_argument("--page", type=Path, default=PAGE)
@@ -282,10 +341,11 @@ def main(arguments: list[str] | None = None) -> None:
     missing = [
         t for t in targets if any(importlib.util.find_spec(each) is None for each in t.packages)
     ]
-    for target in missing:
-        print(f"{target.name} is left out: it needs {' and '.join(target.packages)}")
     if not options.table:
-        measure(options.networks, [t for t in targets if t not in missing], store)
+        for target in missing:
+            print(f"{target.name} is left out: it needs {' and '.join(target.packages)}")
+        targets = [t for t in targets if t not in missing]
+        measure(options.networks, options.forms, targets, store)
     options.page.write_text(page(store.rows), "utf-8")
 
 

@@ -22,8 +22,13 @@ class Place(StrEnum):
 
 class Layer(StrEnum):
     rand_augment = "rand_augment"
+    aug_mix = "aug_mix"
     cut_mix = "cut_mix"
     mix_up = "mix_up"
+    cv_rand_augment = "cv_rand_augment"
+    cv_aug_mix = "cv_aug_mix"
+    cv_cut_mix = "cv_cut_mix"
+    cv_mix_up = "cv_mix_up"
 
 
 @app.command("recipes")
@@ -112,8 +117,8 @@ def train(
     layers: Annotated[
         list[Layer],
         typer.Option(
-            help="Of Keras, that change and mix training images; may be given several times. Loss "
-            "and accuracy become those of mixed labels."
+            help="Of Keras (cv_*: of keras-cv), that change and mix training images; may be given "
+            "several times. Loss and accuracy become those of mixed labels."
         ),
     ] = [],  # noqa: B006 (typer copies it)
     huge_pages: Annotated[

@@ -1,4 +1,4 @@
-"""Any recipe of labelled images with Keras's own augmentation layers."""
+"""Any recipe of labelled images with augmentation layers of Keras and keras-cv."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCURACY = partial(keras.metrics.CategoricalAccuracy, name="accuracy")
 
 
 def with_layers(recipe: Recipe, names: Sequence[str]) -> Recipe:
-    """A recipe that augments its training images with RandAugment, CutMix or MixUp, too.
+    """A recipe that augments its training images with RandAugment, AugMix, CutMix or MixUp, too.
 
     The layers change the pixels of a batch after the recipe's own crops of pixels and before they
     are normalised. Labels become vectors, and loss and accuracy those of vectors.
@@ -27,7 +27,8 @@ def with_layers(recipe: Recipe, names: Sequence[str]) -> Recipe:
     Args:
         recipe: of labelled images.
         names: of `keras_mg.datasets.LAYERS`, in the order in which they act: "rand_augment",
-            "cut_mix", "mix_up".
+            "aug_mix", "cut_mix", "mix_up" of Keras, and the same with "cv_" in front of keras-cv
+            (the extra `cv`).
 
     Returns:
         A new recipe, which says of itself that it differs from the published one; for no names,
@@ -50,10 +51,12 @@ def with_layers(recipe: Recipe, names: Sequence[str]) -> Recipe:
         raise ValueError(
             f"Keras's layers mix images that have one label each. Received: {recipe.name}"
         )
+    sources = {"keras-cv" if name.startswith("cv_") else "Keras": None for name in names}
+    said = f"{', '.join(names)} of {' and '.join(sources)}"
     return dataclasses.replace(
         recipe,
         data=dataclasses.replace(recipe.data, layers=tuple(names)),
         loss=LOSS,
         metrics=(ACCURACY,),
-        differs=(*recipe.differs, f"training images also go through {', '.join(names)} of Keras"),
+        differs=(*recipe.differs, f"training images also go through {said}"),
     )

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("sklearn")
 
 from keras_mg.cli import main
-from keras_mg.datasets import Images
+from keras_mg.cli._recipes import Layer
+from keras_mg.datasets import LAYERS, Images
 from keras_mg.datasets.images import DATASETS
 from keras_mg.recipes import data
 
@@ -284,3 +285,7 @@ def test_an_interrupted_run_goes_on_and_refuses_other_settings(run, tmp_path, mo
     assert code == 0
     assert "holds an interrupted run: going on after epoch 2" in out
     assert (tmp_path / "model.keras").exists()
+
+
+def test_layers_are_offered_by_name():
+    assert [layer.value for layer in Layer] == list(LAYERS)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.exports                         # all that is not in the store yet
     python -m benchmarks.exports --networks MgNet RMG18  # some
-    python -m benchmarks.exports --networks "ResNet20(corrected=True)"
+    python -m benchmarks.exports --networks "ResNet20(corrected=True)" --targets LiteRT
     python -m benchmarks.exports --table                 # measure nothing, write the page anew
 
 Each network is exported as it trains and as `keras_mg.deploy` makes it, at a small image and with
@@ -148,8 +148,8 @@ def measure(names: list[str], forms: list[str], targets: list[Target], store: St
                     try:
                         y, seconds = target.run(model, x, Path(folder))
                     except Exception as error:
-                        line = next(iter(str(error).strip().splitlines()), "")
-                        said = re.sub(r"/\S*/site-packages/", "", line)
+                        lines = " ".join(str(error).strip().splitlines()[:3])
+                        said = re.sub(r"/\S*/site-packages/", "", lines)
                         row["error"] = f"{type(error).__name__}: {said}"[:200]
                     else:
                         difference = np.abs(y - expected).max() / np.abs(expected).max()
@@ -230,7 +230,8 @@ assert np.allclose(made, model.predict(image[None], verbose=0), atol=1e-5)
 - A model is exported in the mode that it is in: call `model.eval()` first, unless it is deployed.
 - `model.export(format="onnx")` makes a file for one batch size; for one image where none is given.
 - LiteRT needs `litert-torch`, whose requirements are at odds with others here: give it an
-  environment of its own.
+  environment of its own, and each network a process of its own. Behind another network `SegPRMG` and
+  `MG6` ended in litert-torch's "Verification failed"; alone they were made, and are right.
 - A TensorFlow SavedModel is not made from torch: Keras takes the way over `torch_xla`, whose newest
   release, 2.9, is for an older torch. In a process with `KERAS_BACKEND=tensorflow` the saved file
   of the same network makes one.

@@ -95,19 +95,14 @@ def takes_training(layer) -> bool:
     return layer._call_has_training_arg
 
 
-def is_calibrated(layer) -> bool:
-    """Whether Keras looks at what a layer is called with, to quantise it; since 3.16."""
-    return getattr(layer, "_calibration_capture", None) is not None
-
-
 def call_context():
     """What the outermost call that goes on in this thread says to those inside; None if none is."""
     return _get_global_attribute("current_call_ctx")
 
 
-def training_of_calls() -> bool | None:
+def training_in(context) -> bool | None:
     """What the outermost call that goes on says of `training`."""
-    return getattr(call_context(), "training", None)
+    return getattr(context, "training", None)
 
 
 def error_of_call(error: Exception, layer, args: tuple, kwargs: dict) -> Exception:
@@ -140,19 +135,23 @@ def as_it_is(error: Exception) -> Exception:
     return error
 
 
-def hand_on_training(training: bool) -> None:
-    """Let the calls that follow in the outermost one know `training`."""
-    call_context().training = training
-
-
 def only_training_is_handed_on(layer) -> bool:
     """Whether a layer takes nothing from the calls around it but `training`."""
     return set(layer._call_context_args) <= {"training"}
 
 
-def is_in_remat_scope(layer) -> bool:
-    """Whether a layer was made inside a `keras.RematScope`."""
-    return layer._remat_mode is not None
+def differs_from_its_class(layer) -> bool:
+    """Whether this layer alone is called in another way: recomputed, calibrated, replaced.
+
+    A layer looks for what it does not have among its weights, which takes long. Since 3.16 Keras
+    may look at what a layer is called with, to quantise it.
+    """
+    own = layer.__dict__
+    return (
+        own["_remat_mode"] is not None
+        or own.get("_calibration_capture") is not None
+        or "forward" in own
+    )
 
 
 def training_of_callers(layer) -> bool | None:
@@ -170,6 +169,11 @@ def compute_loss(model, x, y, y_pred, sample_weight, training: bool):
 def track_loss(model, loss, samples: int) -> None:
     """Let the metric `loss` see the loss of a batch."""
     model._loss_tracker.update_state(loss, sample_weight=samples)
+
+
+def mask_of(tensor):
+    """The mask of a `torch.Tensor` of no subclass: it can have attributes, so it is one."""
+    return getattr(tensor, "_keras_mask", None)
 
 
 def clear_losses(model) -> None:
@@ -223,7 +227,11 @@ def tensor_of(variable):
 
 def scopes_are_open() -> bool:
     """Whether something may stand between a variable and its tensor, as far as one can tell."""
-    return in_stateless_scope() or get_autocast_scope() is not None
+    state = global_state.GLOBAL_STATE_TRACKER
+    return (
+        getattr(state, "stateless_scope", None) is not None
+        or getattr(state, "autocast_scope", None) is not None
+    )
 
 
 def last_drawn(progress_bar) -> float:

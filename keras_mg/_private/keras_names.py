@@ -87,6 +87,14 @@ NAMES = (
         why="a layer that recomputes itself cannot be called directly",
         watch="a public attribute",
     ),
+    *(
+        Name(
+            *("scopes", name, (*_RUN, *_VALUES)),
+            why="whether a scope is open, asked in each layer: Keras's functions are several calls",
+            watch="functions as fast",
+        )
+        for name in ("stateless_scope", "autocast_scope")
+    ),
     Name(
         *("layer", "_call_has_training_arg", (*_STEPS, *_RUN)),
         why="whether `call` takes `training`, as Keras's steps ask",

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -106,6 +107,8 @@ def _examples() -> dict[str, Callable[[], Any]]:
         "graph": _graph,
         "node": lambda: next(iter(_graph()._nodes_by_depth.values()))[0],
         "symbolic tensor": lambda: _graph().output,
+        "scopes": _state_in_scopes,
+        "masked tensor": _masked_tensor,
         "sequential": lambda: keras.Sequential([keras.Input((1,), name="x")], name="probe"),
         "compiled model": _compiled_model,
         "layer": lambda: keras.layers.Identity(name="probe"),
@@ -122,6 +125,20 @@ def _examples() -> dict[str, Callable[[], Any]]:
 def _graph() -> Any:
     x = keras.Input((1,), name="x")
     return keras.Model(x, x, name="probe")
+
+
+def _state_in_scopes() -> Any:
+    """What Keras keeps of a thread, as long as scopes are open in it."""
+    state = find("keras.src.backend.common.global_state", "GLOBAL_STATE_TRACKER")
+    autocast = find("keras.src.backend.common.variables", "AutocastScope")
+    with keras.StatelessScope(), autocast("float16"):
+        return SimpleNamespace(**{k: v for k, v in vars(state).items() if v is not None})
+
+
+def _masked_tensor() -> Any:
+    tensor = keras.ops.zeros((1,))
+    find("keras.src.backend.common.masking", "set_keras_mask")(tensor, tensor)
+    return tensor
 
 
 @functools.cache

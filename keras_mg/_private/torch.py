@@ -33,6 +33,11 @@ NAMES = (
         )
     ),
     Name(
+        *("masked tensor", "_keras_mask", (Feature.OWN_GRAPH_RUN,)),
+        why="whether a tensor has a mask, asked for each one in a graph",
+        watch="a public get_keras_mask as fast",
+    ),
+    Name(
         *(f"{_OPTIMIZERS}.torch_sgd", "SGD", _RATE),
         why="the class that keras.optimizers.SGD makes on torch, whose update reads the rate",
         watch="Keras 3.16 reads nothing",

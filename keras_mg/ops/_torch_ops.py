@@ -138,7 +138,7 @@ def batch_norm(
             x, gamma, beta, moving_mean, moving_variance, momentum, epsilon
         )
     scale, shift, mean, variance = _tensors(x, gamma, beta, moving_mean, moving_variance)
-    samples = x.shape[0] * x.shape[2] * x.shape[3]
+    samples = x.numel() // x.shape[1] if training else 0
     if training and not torch.compiler.is_compiling() and torch_remat.is_recomputing():
         # The forward pass has moved them.
         mean, variance = mean.clone(), variance.clone()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import keras
 
@@ -26,6 +25,8 @@ def of(operation, takes_list: bool) -> DirectCall | None:
         or not private_keras.only_training_is_handed_on(operation)
         or operation.compute_dtype != operation.variable_dtype
         or operation.compute_dtype != "float32"
+        or operation.quantization_mode is not None
+        or isinstance(operation.dtype_policy, keras.dtype_policies.DTypePolicyMap)
     ):
         return None
     parameters = inspect.signature(operation.call).parameters
@@ -36,16 +37,17 @@ def of(operation, takes_list: bool) -> DirectCall | None:
     return DirectCall(operation)
 
 
-def can_be_made() -> bool:
-    """Whether nothing around the graph that is about to run asks for Keras's way."""
+def context_of_calls():
+    """What the outermost call says to those inside; None where they should be Keras's."""
     from keras_mg._private import torch as private_torch
 
-    return (
-        private_keras.call_context() is not None
-        and private_keras.get_autocast_scope() is None
-        and keras.distribution.distribution() is None
-        and not private_torch.has_any_global_hook()
-    )
+    if (
+        private_keras.get_autocast_scope() is not None
+        or keras.distribution.distribution() is not None
+        or private_torch.has_any_global_hook()
+    ):
+        return None
+    return private_keras.call_context()
 
 
 class DirectCall:
@@ -73,43 +75,45 @@ class DirectCall:
         self.dtype = torch.float32
         self.takes_training = private_keras.takes_training(layer)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.layer, name)
+    def __call__(self, inputs, training: bool | None, context):
+        """What the layer makes of a tensor or of a list of tensors.
 
-    def __call__(self, *args, **kwargs):
+        Args:
+            inputs: them.
+            training: what the graph says of it; None where it leaves it to the outermost call.
+            context: what that says to the calls inside.
+        """
         layer = self.layer
-        if not self._is_plain(args, kwargs):
-            return layer(*args, **kwargs)
-        training = kwargs.pop("training", None)
+        if not self._is_plain(inputs):
+            return layer(inputs) if training is None else layer(inputs, training=training)
         if training is None:
-            training = private_keras.training_of_calls()
+            training = private_keras.training_in(context)
         else:
-            private_keras.hand_on_training(training)  # as Keras does, to those that come later, too
-        if self.takes_training and training is not None:
-            kwargs["training"] = training
+            context.training = training  # as Keras does, to those that come later, too
         try:
-            return layer.call(*args, **kwargs)
+            if self.takes_training and training is not None:
+                return layer.call(inputs, training=training)
+            return layer.call(inputs)
         except Exception as error:
-            said = private_keras.error_of_call(error, layer, args, kwargs)
+            kwargs = {}
+            if self.takes_training and training is not None:
+                kwargs["training"] = training
+            said = private_keras.error_of_call(error, layer, (inputs,), kwargs)
             if said is error:
                 raise  # with its cause
             raise said from None
 
-    def _is_plain(self, args: tuple, kwargs: dict) -> bool:
+    def _is_plain(self, inputs) -> bool:
         layer = self.layer
-        if len(args) != 1 or len(kwargs) > ("training" in kwargs):
-            return False
-        for tensor in args[0] if type(args[0]) is list else args:
+        for tensor in inputs if type(inputs) is list else (inputs,):
             if type(tensor) is not self.tensor_type or tensor.dtype is not self.dtype:
                 return False
-            if private_keras.get_keras_mask(tensor) is not None:
+            if private_keras.mask_of(tensor) is not None:
                 return False
         return not (
             self.has_hooks(layer)
-            or "forward" in layer.__dict__
+            # The policy says whether weights are quantised.
             or layer.dtype_policy is not self.policy
             or layer.activity_regularizer is not None
-            or layer.quantization_mode is not None
-            or private_keras.is_in_remat_scope(layer)
-            or private_keras.is_calibrated(layer)
+            or private_keras.differs_from_its_class(layer)
         )

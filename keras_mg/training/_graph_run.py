@@ -16,6 +16,7 @@ class _Call(NamedTuple):
     """A call in a graph; tensors go by the numbers of their symbolic ones."""
 
     node: Any
+    operation: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     released: tuple[int, ...]  # those that nobody reads afterwards
@@ -23,7 +24,7 @@ class _Call(NamedTuple):
     # it trains, the graph may say, too.
     direct: direct_call.DirectCall | None
     takes_list: bool
-    training: dict[str, Any]
+    training: bool | None
 
 
 class GraphRun:
@@ -38,7 +39,11 @@ class GraphRun:
 
     def __init__(self, model):
         self.model = model
+        self.inputs = [id(tensor) for tensor in model.inputs]
+        self.outputs = [id(tensor) for tensor in model.outputs]
         self.shapes = [tuple(tensor.shape) for tensor in model.inputs]
+        self.finds_operations = keras.config.is_nnx_enabled()
+        self.is_torch = keras.backend.backend() == "torch"
         nodes = [node for node in private_keras.nodes(model) if not node.is_input]
         last = {id(tensor): node for node in nodes for tensor in node.input_tensors}
         for tensor in model.outputs:
@@ -58,32 +63,39 @@ class GraphRun:
         """
         model = self.model
         inputs = keras.tree.flatten(inputs)
+        context, training = None, None
         # To inputs of another shape than the graph was made with, Keras has something to say.
-        directly = (
-            keras.backend.backend() == "torch"
-            and direct_call.can_be_made()
-            and all(map(_fits, inputs, self.shapes))
-        )
-        known = dict(zip(map(id, model.inputs), inputs, strict=False))
+        if self.is_torch and all(map(_is_expected, inputs, self.shapes)):
+            context = direct_call.context_of_calls()
+        if context is not None:
+            training = operation_fn(_asks_for_training)()
+        complete = len(inputs) == len(self.inputs)
+        known = dict(zip(self.inputs, inputs, strict=False))
         del inputs
         for call in self.calls:
-            if any(tensor not in known for tensor in call.inputs):
+            if not complete and any(tensor not in known for tensor in call.inputs):
                 continue
-            operation = private_keras.operation_of(model, call.node)
+            operation = call.operation
+            if self.finds_operations:
+                operation = private_keras.operation_of(model, call.node)
+            direct = call.direct
             if id(operation) in recomputed:
                 args, kwargs = call.node.arguments.fill_in(known)
                 function = ops.recomputed(operation_fn(operation))
-                kwargs = _with_training(operation, kwargs)
-            elif directly and call.direct is not None and call.direct.layer is operation:
-                tensors = [known[tensor] for tensor in call.inputs]
-                args, kwargs = (tensors if call.takes_list else tensors[0],), dict(call.training)
-                function = operation_fn(call.direct)
-                del tensors
+                outputs = function(*args, **_with_training(operation, kwargs))
+                del args, kwargs
+            elif context is not None and direct is not None and direct.layer is operation:
+                outputs = direct(
+                    [known[tensor] for tensor in call.inputs]
+                    if call.takes_list
+                    else known[call.inputs[0]],
+                    call.training if training is None else training,
+                    context,
+                )
             else:
                 args, kwargs = call.node.arguments.fill_in(known)
-                function = operation_fn(operation)
-            outputs = function(*args, **kwargs)
-            del args, kwargs
+                outputs = operation_fn(operation)(*args, **kwargs)
+                del args, kwargs
             if len(call.outputs) == 1 and hasattr(outputs, "shape"):
                 known[call.outputs[0]] = outputs
             else:
@@ -91,16 +103,31 @@ class GraphRun:
             del outputs
             for tensor in call.released:
                 known.pop(tensor, None)
-        outputs = [known[id(tensor)] for tensor in model.outputs]
+        outputs = [known[tensor] for tensor in self.outputs]
         return keras.tree.pack_sequence_as(private_keras.outputs_structure(model), outputs)
 
 
-def _fits(tensor, shape: tuple[int | None, ...]) -> bool:
-    """Whether a tensor has the shape of a symbolic one, None standing for any size."""
-    own = getattr(tensor, "shape", ())
-    return len(own) == len(shape) and all(
-        side is None or side == given for side, given in zip(shape, own, strict=True)
-    )
+def _is_expected(tensor, shape: tuple[int | None, ...]) -> bool:
+    """Whether it is a tensor with the shape of a symbolic one, None standing for any size."""
+    own = getattr(tensor, "shape", None)
+    if own is None or isinstance(tensor, keras.KerasTensor) or len(own) != len(shape):
+        return False
+    for side, given in zip(shape, own, strict=True):
+        if side is not None and side != given:
+            return False
+    return True
+
+
+class _AsksForTraining:
+    """In the place of an operation, what Keras hands to each as `training`."""
+
+    _call_context_args = frozenset({"training"})
+
+    def __call__(self, training: bool | None = None) -> bool | None:
+        return training
+
+
+_asks_for_training = _AsksForTraining()
 
 
 def _call(node, released: tuple[int, ...]) -> _Call:
@@ -112,7 +139,8 @@ def _call(node, released: tuple[int, ...]) -> _Call:
     if keras.backend.backend() == "torch" and (takes_list or isinstance(first, keras.KerasTensor)):
         direct = direct_call.of(node.operation, takes_list)
     outputs = tuple(map(id, node.outputs))
-    return _Call(node, inputs, outputs, released, direct, takes_list, kwargs)
+    training = kwargs.get("training")
+    return _Call(node, node.operation, inputs, outputs, released, direct, takes_list, training)
 
 
 def _with_training(layer, kwargs: dict) -> dict:

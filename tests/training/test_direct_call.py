@@ -1,10 +1,13 @@
 """Layers that a graph calls directly do what Keras's own calls make them do."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
 
 import keras_mg
+from keras_mg._private import keras as private_keras
 from tests.support import compiled as support
 from tests.support.compiled import assert_same
 
@@ -217,6 +220,96 @@ def test_a_layer_may_get_another_type_afterwards():
     ours(x)
     dense.dtype_policy = "mixed_bfloat16"
     assert ours(x).dtype == theirs(x).dtype == torch.bfloat16
+
+
+class MaskedAlone(keras.layers.Layer):
+    supports_masking = True
+
+    def call(self, x, mask=None):
+        return x if mask is None else x * keras.ops.cast(mask, x.dtype)
+
+
+def test_a_mask_of_an_input_arrives():
+    theirs, ours = pair(MaskedAlone())
+    results = []
+    for model in (theirs, ours):
+        x = torch.ones(3, 2)
+        private_keras.set_keras_mask(x, torch.tensor([[True, False]] * 3))
+        with pytest.warns(UserWarning, match="does not support masking"):  # says the model
+            results.append(model([x]))
+    assert torch.equal(*results)
+    assert results[1][:, 1].sum() == 0
+
+
+def _in_remat_scope():
+    with keras.RematScope(mode="full"):
+        return keras.layers.Dense(2)
+
+
+def _calibrated():
+    dense = keras.layers.Dense(2)
+    object.__setattr__(dense, "_calibration_capture", mock.MagicMock())  # since Keras 3.16
+    return dense
+
+
+@pytest.mark.parametrize("make", [_in_remat_scope, _calibrated], ids=["remat", "calibrated"])
+def test_keras_prepares_what_it_recomputes_or_looks_at(make, monkeypatch):
+    dense = make()
+    _, ours = pair(dense)
+    assert dense.name in calls(monkeypatch, ours, [torch.ones(3, 2)])
+
+
+def test_a_distribution_is_left_to_keras(monkeypatch):
+    dense = keras.layers.Dense(2)
+    _, ours = pair(dense)
+    x = [torch.ones(3, 2)]
+    assert dense.name not in calls(monkeypatch, ours, x)
+    monkeypatch.setattr(keras.distribution, "distribution", object)
+    assert dense.name in calls(monkeypatch, ours, x)
+
+
+def _forward(layer):
+    layer.forward = lambda x, **options: x + 5
+
+
+def _activity(layer):
+    layer.activity_regularizer = keras.regularizers.L2(1.0)
+
+
+def _quantised(layer):
+    layer.quantize("int8")
+
+
+@pytest.mark.parametrize("change", [_forward, _activity, _quantised])
+def test_a_layer_may_change_afterwards(change):
+    dense = keras.layers.Dense(2)
+    theirs, ours = pair(dense)
+    x = [torch.ones(3, 2)]
+    before = ours(x)
+    change(dense)
+    assert torch.equal(theirs(x), ours(x))
+    theirs(x)
+    expected = [float(loss.detach()) for loss in theirs.losses]
+    ours(x)
+    assert [float(loss.detach()) for loss in ours.losses] == expected
+    assert expected or not torch.equal(ours(x), before)
+
+
+def test_a_map_of_policies_may_change_afterwards():
+    policies = keras.dtype_policies.DTypePolicyMap(default_policy="float32")
+    dense = keras.layers.Dense(2, dtype=policies, name="mapped")
+    theirs, ours = pair(dense)
+    x = [torch.ones(3, 2)]
+    assert ours(x).dtype == torch.float32
+    policies[dense.path] = keras.dtype_policies.DTypePolicy("mixed_bfloat16")
+    assert theirs(x).dtype == ours(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_training_of_a_call_reaches_each_layer_and_what_it_holds(training):
+    theirs, ours = pair(Halved(), 1, lambda x: Asks()(Moody()(x)))
+    x = [torch.arange(6.0).reshape(3, 2)]
+    assert torch.equal(theirs(x, training=training), ours(x, training=training))
 
 
 def test_torchs_own_checkpoints_and_errors_pass():

@@ -102,6 +102,42 @@ def test_gradients_made_in_the_forward_pass_do_not_count():
     assert_equal(run(keras_mg.Model), run(keras.Model))
 
 
+def test_no_old_gradients_are_kept_while_the_forward_pass_needs_the_memory():
+    kept = []
+
+    class Looking(keras_mg.Model):
+        def call(self, x, training=None):
+            if training:
+                kept.append([w.value.grad is not None for w in self.trainable_weights])
+            return super().call(x, training=training)
+
+    fit(compiled(Looking), epochs=2)
+    assert len(kept) >= 6
+    assert not any(map(any, kept))
+
+
+def test_a_loss_of_ones_own_and_losses_of_layers_count():
+    class Adding(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.sum(x) * 0.01)
+            return x
+
+    def run(kind):
+        class Tripled(kind):
+            def compute_loss(self, *args, **kwargs):
+                return super().compute_loss(*args, **kwargs) * 3
+
+        images, y = graph()
+        model = Tripled(images, Adding()(y))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, jit_compile=False)
+        return model, fit(model)
+
+    (model, history), (other, expected) = run(keras_mg.Model), run(keras.Model)
+    assert history == expected
+    assert_equal(model, other)
+
+
 def test_an_override_of_zero_grad_is_called():
     calls = []
 

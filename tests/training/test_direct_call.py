@@ -229,8 +229,8 @@ class MaskedAlone(keras.layers.Layer):
         return x if mask is None else x * keras.ops.cast(mask, x.dtype)
 
 
-def test_a_mask_of_an_input_arrives():
-    theirs, ours = pair(MaskedAlone())
+def test_a_mask_goes_through_a_layer_that_does_not_take_it():
+    theirs, ours = pair(keras.layers.Activation("relu"), 1, MaskedAlone())  # which hands it on
     results = []
     for model in (theirs, ours):
         x = torch.ones(3, 2)

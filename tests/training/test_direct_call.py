@@ -198,6 +198,7 @@ class Forward(Moody):
 
 CASES = {
     "a default that is handed on": (Default(), 2, Asks()),
+    "a default that the graph notes": (Moody(), 1, Asks()),
     "a mask for each tensor": (Masked(), 2, Moody()),
     "nested outputs": (Nested(), 1, lambda x: [x[0], {"p": x[1][1]}]),
     "a forward of its own": (Forward(), 1, Moody()),

@@ -214,6 +214,14 @@ def test_what_only_keras_prepares_is_prepared(name):
         assert torch.equal(a, b)
 
 
+def test_a_tensor_of_another_type_is_converted():
+    x = keras.Input((2,), dtype="float64")
+    y = Moody()(x)
+    results = [kind(x, y)(torch.ones(3, 2).double()) for kind in (keras.Model, keras_mg.Model)]
+    assert results[0].dtype == results[1].dtype == torch.float32
+    assert torch.equal(*results)
+
+
 def test_a_layer_may_get_another_type_afterwards():
     dense = keras.layers.Dense(2)
     theirs, ours = pair(dense)

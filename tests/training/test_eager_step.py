@@ -31,7 +31,8 @@ def compiled(kind, optimizer="sgd", **options):
 
 
 def fit(model, **options):
-    return model.fit(X, Y, batch_size=2, shuffle=False, verbose=0, **options).history
+    options = {"batch_size": 2, "shuffle": False, "verbose": 0, **options}
+    return model.fit(X, Y, **options).history
 
 
 def assert_equal(model, other):
@@ -136,6 +137,11 @@ def test_a_loss_of_ones_own_and_losses_of_layers_count():
     (model, history), (other, expected) = run(keras_mg.Model), run(keras.Model)
     assert history == expected
     assert_equal(model, other)
+
+
+def test_losses_of_batches_of_unequal_size_are_averaged_over_images():
+    model, other = (compiled(kind) for kind in (keras_mg.Model, keras.Model))
+    assert fit(model, batch_size=4) == fit(other, batch_size=4)
 
 
 def test_an_override_of_zero_grad_is_called():

@@ -230,8 +230,8 @@ assert np.allclose(made, model.predict(image[None], verbose=0), atol=1e-5)
 - A model is exported in the mode that it is in: call `model.eval()` first, unless it is deployed.
 - `model.export(format="onnx")` makes a file for one batch size; for one image where none is given.
 - LiteRT needs `litert-torch`, whose requirements are at odds with others here: give it an
-  environment of its own, and each network a process of its own. Behind another network `SegPRMG` and
-  `MG6` ended in litert-torch's "Verification failed"; alone they were made, and are right.
+  environment of its own, and each network a process of its own. Behind another network `SegPRMG`
+  and `MG6` ended in litert-torch's "Verification failed"; alone they were made, and are right.
 - A TensorFlow SavedModel is not made from torch: Keras takes the way over `torch_xla`, whose newest
   release, 2.9, is for an older torch. In a process with `KERAS_BACKEND=tensorflow` the saved file
   of the same network makes one.

@@ -68,8 +68,11 @@ def test_other_numbers_of_inputs():
 
 def test_a_network_inside_another_speaks_for_itself():
     image = keras.Input((8, 8, 1))
-    outer = keras_mg.Model(image, network()(image), name="outer")
-    with pytest.raises(ValueError, match=LAST + r". Received: shape \(2, 8, 8, 1\). .* grey"):
+    # Keras 3.16 looks at symbolic images, too.
+    with pytest.raises(
+        ValueError, match=LAST + r". Received: shape \((None|2), 8, 8, 1\). .* grey"
+    ):
+        outer = keras_mg.Model(image, network()(image), name="outer")
         outer.predict(np.zeros((2, 8, 8, 1)), verbose=0)
 
 

@@ -356,6 +356,32 @@ def test_inputs_of_another_shape_are_refused_where_keras_refuses_them():
             ours(np.zeros(shape, "float32"))
 
 
+class PastCall(keras.layers.Layer):
+    """Runs a model's graph without Keras's call of the model."""
+
+    def __init__(self, called, **options):
+        super().__init__(**options)
+        self.called = called
+
+    def call(self, x):
+        return self.called.call(x)
+
+
+def test_a_graph_that_runs_past_the_call_of_its_model():
+    x = keras.Input((8, 8, 3))
+    y = keras_mg.layers.ConvNormActivation(4)(keras.layers.Rescaling(2.0)(x))
+    theirs, ours = (kind(x, y) for kind in (keras.Model, keras_mg.Model))
+    for dtype in ("float32", "mixed_bfloat16"):
+        results = [PastCall(model, dtype=dtype)(X) for model in (theirs, ours)]
+        assert results[0].dtype == results[1].dtype
+        assert torch.equal(*results)
+    norm = keras.layers.BatchNormalization()
+    past = PastCall(keras_mg.Model(x, norm(x)))
+    past(X)  # the first call would look at shapes before it computes
+    with pytest.raises(ValueError, match="is incompatible with the layer: expected"):
+        past(X[..., :1])  # one channel would broadcast
+
+
 @pytest.mark.parametrize("step", ["fit", "predict"])
 def test_a_captured_step_leaves_the_run_of_its_graph_alone(step):
     a, b = keras.Input((8, 8, 3)), keras.Input((8,))

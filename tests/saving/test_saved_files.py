@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -108,6 +109,20 @@ def test_hdf5_files_of_old_name_the_package(tmp_path, monkeypatch):
         monkeypatch.delitem(objects, name)
     with pytest.raises(ValueError, match="Unknown layer: 'keras_mg>Functional'"):
         keras.saving.load_model(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("content", [b"no HDF5", b""])
+def test_what_is_not_to_be_overwritten_is_left_as_it_is(tmp_path, monkeypatch, content):
+    path = tmp_path / "m.h5"
+    if content:
+        path.write_bytes(content)
+    else:
+        with h5py.File(path, "w") as file:
+            file["a"] = 1
+    before = path.read_bytes()
+    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    tiny.NETWORKS["mgnet_shared"]().save(path, overwrite=False)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5")

@@ -41,6 +41,8 @@ class Deployed(keras.layers.Layer):
         ['kernel', 'bias']
     """
 
+    hands_on_to = "layer"
+
     def __init__(self, layer: keras.layers.Layer, **kwargs):
         super().__init__(**kwargs)
         if layer.built:

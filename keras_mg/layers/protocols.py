@@ -1,4 +1,4 @@
-"""What a layer can say of itself to `keras_mg.deploy` and to `compile(remat=True)`.
+"""What a layer can say of itself to `keras_mg.deploy`, `compile(remat=True)` and a graph that runs.
 
 Any Keras layer can; the layers of this package do. A class says it in its own body. A subclass says
 it anew or not at all, for nobody else knows what it changes.
@@ -28,6 +28,10 @@ has an attribute `remat`:
 - "parts": the layer recomputes parts of itself, with `keras_mg.ops.recomputed`, where its attribute
   `recomputes` is True, which `compile` sets. It hands `training` on to what it calls there, which
   the backward pass calls outside of the layer.
+
+A layer that hands its input on to one inside, with `training=False`, and does nothing else has an
+attribute `hands_on_to`: the name of the attribute that holds that one. A graph then calls it
+without Keras's preparations, as it does the layer around it.
 """
 
 from __future__ import annotations

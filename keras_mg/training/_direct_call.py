@@ -7,6 +7,7 @@ import inspect
 import keras
 
 from keras_mg._private import keras as private_keras
+from keras_mg.layers.protocols import stated
 
 
 def of(operation, takes_list: bool) -> DirectCall | None:
@@ -74,6 +75,8 @@ class DirectCall:
         self.tensor_type = torch.Tensor
         self.dtype = torch.float32
         self.takes_training = private_keras.takes_training(layer)
+        inside = stated(layer, "hands_on_to")
+        self.inside = None if inside is None else of(getattr(layer, inside), takes_list=True)
 
     def __call__(self, inputs, training: bool | None, context):
         """What the layer makes of a tensor or of a list of tensors.
@@ -86,6 +89,8 @@ class DirectCall:
         layer = self.layer
         if not self._is_plain(inputs):
             return layer(inputs) if training is None else layer(inputs, training=training)
+        if self.inside is not None:
+            return self.inside(inputs, False, context)
         if training is None:
             training = private_keras.training_in(context)
         else:

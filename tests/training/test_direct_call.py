@@ -104,6 +104,24 @@ def test_keras_prepares_no_call_of_a_plain_layer(monkeypatch):
     assert left == merged | {layer.name for layer in model.layers[-1:]}
 
 
+def test_keras_prepares_no_call_of_a_deployed_layer(monkeypatch):
+    image = keras.Input((8, 8, 3))
+    x = keras_mg.layers.ConvNormActivation(4, name="first")(image)
+    x = keras_mg.layers.ResidualBlock(4, name="second")(x)
+    model = keras_mg.deploy(keras_mg.Model(image, x))
+    expected = keras.Model(model.input, model.output)(X)
+    np.testing.assert_array_equal(model(X).numpy(), expected.numpy())
+    left = calls(monkeypatch, model, X)
+    assert {"first", "second"}.isdisjoint(left)
+
+    seen = []
+    inside = model.get_layer("first").layer
+    inside.register_forward_hook(lambda layer, inputs, outputs: seen.append(layer.name))
+    model(X)
+    assert seen == [inside.name]
+    assert calls(monkeypatch, model, X).count(inside.name) == 1
+
+
 def test_hooks_run():
     model = keras_mg.Model(*layers())
     seen = []

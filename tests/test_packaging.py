@@ -140,13 +140,15 @@ def test_constraints_are_exact_and_nobody_s_own():
 
 
 OURS = {"keras_mg", "tests", "benchmarks", "tools"}
+NAMED_OTHERWISE = {"tensorflow": "tensorflow-cpu"}
+"""Of modules that need not be installed: the distribution that is declared."""
 WITH_TORCH = {"triton"}  # torch itself depends on it, where it is built for CUDA
 
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("keras_mg", ["data", "hf", "hub", "jax"]),
+        ("keras_mg", ["data", "hf", "hub", "jax", "cv"]),
         (
             "tests",
             ["test", "cv", "ray", "grain", "docs", "hub"],
@@ -165,7 +167,8 @@ def test_what_is_imported_is_declared(folder, extras):
         for top in _imported(path):
             if top in sys.stdlib_module_names or top in OURS | WITH_TORCH:
                 continue
-            made_by = {_normal(d).removesuffix("-nightly") for d in providers.get(top, [top])}
+            given = providers.get(top, [NAMED_OTHERWISE.get(top, top)])
+            made_by = {_normal(d).removesuffix("-nightly") for d in given}
             if not made_by & allowed:
                 undeclared.add(f"{path.relative_to(ROOT)} imports {top}")
     assert not undeclared
